@@ -1,0 +1,277 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// maxLostRaces is how often a lane tries optimistically before it locks the head row first. Two busy nodes take turns
+// that way, in the order in which PostgreSQL queues them, instead of one of them starving.
+const maxLostRaces = 2
+
+// statementTimeout bounds one round trip to the database; past it the connection is cut and the outcome looked up.
+const statementTimeout = 20 * time.Second
+
+var (
+	errLostRace = errors.New("another node moved the head")
+	errUnknown  = errors.New("connection lost during the commit")
+)
+
+// commit answers every member, by landing it, refusing it or giving it up.
+func (l *lane) commit(ctx context.Context, members []*member) {
+	lost, failures := 0, 0
+	var since time.Time
+	for len(members) > 0 {
+		rest, err := l.attempt(ctx, members, lost >= maxLostRaces)
+		members = rest
+		if err != nil {
+			l.forget()
+		}
+		switch {
+		case err == nil:
+			failures = 0
+		case errors.Is(err, errLostRace):
+			lost++
+		case errors.Is(err, ErrUnavailable):
+			if failures == 0 {
+				since = time.Now()
+			}
+			if time.Since(since) > l.store.config.UnavailableAfter {
+				failAll(members, err)
+				return
+			}
+			pause(ctx, failures)
+			failures++
+		case len(members) > 1 && isStatementError(err):
+			for _, m := range members { // find the one that PostgreSQL refuses; the others must not suffer for it
+				l.commit(ctx, []*member{m})
+			}
+			return
+		default:
+			failAll(members, err)
+			return
+		}
+	}
+}
+
+func failAll(members []*member, err error) {
+	for _, m := range members {
+		m.fail(err)
+	}
+}
+
+// attempt sends members once. It returns those that have not been answered and still have to be sent, with the reason
+// where it concerns all of them.
+func (l *lane) attempt(ctx context.Context, members []*member, locked bool) ([]*member, error) {
+	b, found, err := l.exchange(ctx, members, locked)
+	if b == nil {
+		return members, err
+	}
+	if errors.Is(err, errUnknown) {
+		found, err = l.resolve(ctx, b, err)
+	}
+	switch {
+	case err != nil:
+		return b.pending(nil), err
+	case len(b.members) == 0:
+		return nil, nil
+	case found.moved:
+		l.landed(b)
+		return nil, nil
+	case len(found.stale) == 0 && len(found.known) == 0:
+		return b.pending(nil), errLostRace
+	}
+	return l.refuse(b, found), nil
+}
+
+// exchange settles members and has the database judge them; it holds a connection, and with locked also the head row, no
+// longer than that. A nil batch means that nobody has been answered yet.
+func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*batch, reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	conn, err := l.store.pool.Acquire(ctx)
+	if err != nil {
+		return nil, reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer conn.Release()
+	if !locked {
+		return l.settleAndSend(ctx, conn.Conn(), members, false)
+	}
+	// The head row is taken first and kept to the end, so that the compare-and-set can't be lost.
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return nil, reply{}, asUnavailable(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
+	b, found, err := l.settleAndSend(ctx, tx, members, true)
+	if err != nil || !found.moved {
+		return b, found, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return b, reply{}, classify(err)
+	}
+	return b, found, nil
+}
+
+func (l *lane) settleAndSend(ctx context.Context, q querier, members []*member, lock bool) (*batch, reply, error) {
+	if err := l.learn(ctx, q, members, lock); err != nil {
+		return nil, reply{}, err
+	}
+	if lag := l.head.OccurredAt - l.now(); lag > MaxClockLag.Microseconds() {
+		return nil, reply{}, fmt.Errorf("%w (by %d ms)", ErrClockBehind, lag/1000)
+	}
+	b, deferred := l.settle(members)
+	l.putBack(deferred)
+	if len(b.members) == 0 {
+		return b, reply{}, nil
+	}
+	found, err := l.send(ctx, q, b)
+	return b, found, err
+}
+
+// landed remembers the new head and answers everybody in the batch.
+func (l *lane) landed(b *batch) {
+	l.head = b.next
+	if len(l.versions)+len(b.versions) > maxKnownVersions {
+		clear(l.versions)
+	}
+	for stream, version := range b.versions {
+		l.versions[stream] = version
+	}
+	for i := range b.members {
+		m := &b.members[i]
+		events := b.events[m.from:m.to]
+		versions := make(map[string]int64, 1)
+		for j := range events {
+			versions[events[j].Stream] = events[j].Version
+		}
+		m.succeed(Result{
+			First: events[0].Position, Last: events[len(events)-1].Position, OccurredAt: events[0].OccurredAt,
+			Versions: versions, Fingerprint: m.Remember.Fingerprint, Answer: m.answer,
+		})
+	}
+	if l.store.config.Appended != nil {
+		l.store.config.Appended(l.tenant, b.next.Position)
+	}
+}
+
+// refuse answers the members that the statement found stale or known and returns the others.
+func (l *lane) refuse(b *batch, reply reply) []*member {
+	answered := map[*member]bool{}
+	for _, s := range reply.stale {
+		c := b.checks[s.index]
+		l.versions[c.stream] = s.actual
+		if answered[c.owner] {
+			continue
+		}
+		answered[c.owner] = true
+		c.owner.fail(&ConflictError{Stream: c.stream, Expected: c.expected, Actual: s.actual})
+	}
+	for _, k := range reply.known {
+		m := b.known[k.index]
+		if answered[m] {
+			continue // refused above
+		}
+		answered[m] = true
+		m.succeed(Result{First: k.first, Last: k.last, Duplicate: true, Fingerprint: k.fingerprint, Answer: k.answer})
+	}
+	return b.pending(answered)
+}
+
+func (b *batch) pending(answered map[*member]bool) []*member {
+	var rest []*member
+	for i := range b.members {
+		if m := b.members[i].member; !answered[m] {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}
+
+// resolve finds out what became of a batch whose connection was lost during the commit: the hash at its first position
+// tells. Where the row is absent the identical batch is sent again, and the compare-and-set decides between it and a
+// backend that may still be working on the first try.
+func (l *lane) resolve(ctx context.Context, b *batch, cause error) (reply, error) {
+	log := l.store.config.Log
+	log.WarnContext(ctx, "connection lost during a commit, looking up the outcome",
+		slog.String("tenant", l.tenant), slog.Int64("position", b.events[0].Position), slog.Any("cause", cause))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.store.config.ResolveWithin)
+	defer cancel()
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		result, err := l.resend(ctx, b)
+		if err == nil {
+			log.InfoContext(ctx, "the outcome of the commit is known", slog.String("tenant", l.tenant), slog.Bool("written", result.moved))
+			return result, nil
+		}
+		if !errors.Is(err, errUnknown) && !errors.Is(err, ErrUnavailable) {
+			return reply{}, err
+		}
+		pause(ctx, attempt)
+	}
+	return reply{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
+}
+
+func (l *lane) resend(ctx context.Context, b *batch) (reply, error) {
+	conn, err := l.store.pool.Acquire(ctx)
+	if err != nil {
+		return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer conn.Release()
+	written, taken, err := l.find(ctx, conn.Conn(), b)
+	if err != nil || written {
+		return reply{moved: written}, err
+	}
+	if taken {
+		return reply{}, nil // somebody else's event: a lost race
+	}
+	result, err := l.send(ctx, conn.Conn(), b)
+	if err != nil || result.moved {
+		return result, err
+	}
+	// Stale or known may be our own first try, which committed after the look above.
+	written, _, err = l.find(ctx, conn.Conn(), b)
+	if err != nil || written {
+		return reply{moved: written}, err
+	}
+	return result, nil
+}
+
+// classify tells what a failed round trip leaves known: an error that PostgreSQL reported and survived means that the
+// statement was rolled back, one that never reached it that nothing happened; anything else leaves the outcome open.
+func classify(err error) error {
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused) && refused.Severity != "FATAL" && refused.Severity != "PANIC":
+		return asUnavailable(err)
+	case pgconn.SafeToRetry(err):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %w", errUnknown, err)
+}
+
+// asUnavailable wraps errors that will pass when the database is back.
+func asUnavailable(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	switch {
+	case refused.Code[:2] == "08", refused.Code[:2] == "53", refused.Code[:3] == "57P",
+		refused.Code == "25006", refused.Code == "40001", refused.Code == "40P01": // a standby, or a serialisation failure
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case refused.Code == "23505" && refused.ConstraintName == "events_position_key",
+		refused.Code == "23505" && refused.ConstraintName == "events_version_key":
+		return fmt.Errorf("%w: %w", ErrChainBroken, err)
+	}
+	return fmt.Errorf("append statement: %w", err)
+}
+
+func isStatementError(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrChainBroken)
+}

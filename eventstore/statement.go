@@ -1,0 +1,287 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// setTenant makes row-level security see the tenant until the end of the transaction. It goes in the same pipeline as the
+// statement it is for, which shares one implicit transaction with it.
+const setTenant = `select set_config('app.tenant_id', $1, true)`
+
+// appendStatement is one batch: find the stale expectations and the known commands, move the head by compare-and-set only
+// where there is none, insert only where the head moved, and report. All parts see one snapshot; the head row's lock makes
+// the second half sound in READ COMMITTED: had anybody committed to the tenant since the head was learned, the
+// compare-and-set would not match.
+const appendStatement = `
+with stale as (
+  select e.index, e.actual from (
+    select x.index, x.expected, coalesce((
+      select v.version from events v where v.tenant_id = $1 and v.stream = x.stream order by v.version desc limit 1), 0) as actual
+    from unnest($7::text[], $8::bigint[]) with ordinality as x(stream, expected, index)) e
+  where e.actual <> e.expected
+), known as (
+  select x.index, c.first_position, c.last_position, c.fingerprint, c.answer
+  from unnest($9::uuid[]) with ordinality as x(command_id, index)
+  join commands c on c.tenant_id = $1 and c.command_id = x.command_id and c.expires_at > $6
+), moved as (
+  update chain_heads set position = $4, hash = $5, occurred_at = $6
+  where tenant_id = $1 and position = $2 and hash = $3
+    and not exists (select from stale) and not exists (select from known)
+  returning position
+), inserted as (
+  insert into events (tenant_id, stream, type, position, version, event_id, command_id, occurred_at, meta, data, prev_hash, hash)
+  select $1, e.stream, e.type, $2 + e.index, e.version, e.event_id, e.command_id, e.occurred_at, e.meta, e.data, e.prev_hash, e.hash
+  from unnest($10::text[], $11::text[], $12::bigint[], $13::uuid[], $14::uuid[], $15::timestamptz[], $16::bytea[], $17::bytea[], $18::bytea[], $19::bytea[])
+    with ordinality as e(stream, type, version, event_id, command_id, occurred_at, meta, data, prev_hash, hash, index)
+  where exists (select from moved)
+), remembered as (
+  insert into commands (tenant_id, command_id, first_position, last_position, fingerprint, answer, created_at, expires_at)
+  select $1, c.command_id, c.first_position, c.last_position, c.fingerprint, c.answer, $6, c.expires_at
+  from unnest($9::uuid[], $20::bigint[], $21::bigint[], $22::bytea[], $23::bytea[], $24::timestamptz[])
+    as c(command_id, first_position, last_position, fingerprint, answer, expires_at)
+  where exists (select from moved)
+  on conflict (tenant_id, command_id) do update set first_position = excluded.first_position, last_position = excluded.last_position,
+    fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at, expires_at = excluded.expires_at
+)
+select 0, 0::bigint, position, 0::bigint, null::bytea, null::bytea from moved
+union all select 1, index, actual, 0, null, null from stale
+union all select 2, index, first_position, last_position, fingerprint, answer from known`
+
+// reply is what the append statement found.
+type reply struct {
+	moved bool
+	stale []staleCheck
+	known []knownCommand
+}
+
+type staleCheck struct {
+	index  int
+	actual int64
+}
+
+type knownCommand struct {
+	index               int
+	first, last         int64
+	fingerprint, answer []byte
+}
+
+const (
+	replyMoved = iota
+	replyStale
+	replyKnown
+)
+
+// querier is a connection or a transaction on one.
+type querier interface {
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+}
+
+// send runs the append statement for b. Its error is one of ErrUnavailable (nothing happened), errUnknown, or a refusal
+// of PostgreSQL's that was rolled back.
+func (l *lane) send(ctx context.Context, q querier, b *batch) (reply, error) {
+	var result reply
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(setTenant, l.tenant)
+	pipeline.Queue(appendStatement, l.encoder.arguments(l.tenant, b)...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := result.scan(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+	if err := q.SendBatch(ctx, pipeline).Close(); err != nil {
+		return reply{}, classify(err)
+	}
+	return result, nil
+}
+
+func (r *reply) scan(rows pgx.Rows) error {
+	var kind int
+	var index, a, b int64
+	var fingerprint, answer []byte
+	if err := rows.Scan(&kind, &index, &a, &b, &fingerprint, &answer); err != nil {
+		return fmt.Errorf("read the append's reply: %w", err)
+	}
+	switch kind {
+	case replyMoved:
+		r.moved = true
+	case replyStale:
+		r.stale = append(r.stale, staleCheck{index: int(index) - 1, actual: a})
+	case replyKnown:
+		r.known = append(r.known, knownCommand{index: int(index) - 1, first: a, last: b, fingerprint: fingerprint, answer: answer})
+	}
+	return nil
+}
+
+// learn makes the head known and the version of every stream that a member writes without an expectation.
+func (l *lane) learn(ctx context.Context, q querier, members []*member, lock bool) error {
+	if !l.headKnown || lock {
+		if err := l.learnHead(ctx, q, lock); err != nil {
+			return err
+		}
+	}
+	var unknown []string
+	asked := map[string]bool{}
+	for _, m := range members {
+		for i := range m.Events {
+			stream := m.Events[i].Stream
+			_, expected := m.Expect[stream]
+			_, remembered := l.versions[stream]
+			if !expected && !remembered && !asked[stream] {
+				asked[stream] = true
+				unknown = append(unknown, stream)
+			}
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(setTenant, l.tenant)
+	pipeline.Queue(`select s.stream, coalesce((select v.version from events v where v.tenant_id = $1 and v.stream = s.stream
+		order by v.version desc limit 1), 0) from unnest($2::text[]) as s(stream)`, l.tenant, unknown).Query(func(rows pgx.Rows) error {
+		var stream string
+		var version int64
+		_, err := pgx.ForEachRow(rows, []any{&stream, &version}, func() error {
+			l.versions[stream] = version
+			return nil
+		})
+		return err //nolint:wrapcheck // wrapped below
+	})
+	if err := q.SendBatch(ctx, pipeline).Close(); err != nil {
+		return asUnavailable(err)
+	}
+	return nil
+}
+
+// learnHead reads the head, and makes it where the tenant is new. A head that is missing although there are events is not
+// an honest state: continuing would fork the chain.
+func (l *lane) learnHead(ctx context.Context, q querier, lock bool) error {
+	query := `select position, hash, occurred_at from chain_heads where tenant_id = $1`
+	if lock {
+		query += ` for update`
+	}
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(setTenant, l.tenant)
+	pipeline.Queue(`insert into chain_heads (tenant_id, position, hash, occurred_at)
+		select $1, 0, $2, 'epoch' where not exists (select from chain_heads where tenant_id = $1)
+		and not exists (select from events where tenant_id = $1) on conflict do nothing`, l.tenant, Genesis(l.tenant))
+	pipeline.Queue(query, l.tenant).QueryRow(func(row pgx.Row) error {
+		var at time.Time
+		err := row.Scan(&l.head.Position, &l.head.Hash, &at)
+		l.head.OccurredAt = at.UnixMicro()
+		return err //nolint:wrapcheck // wrapped below
+	})
+	err := q.SendBatch(ctx, pipeline).Close()
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("%w: tenant %s has events and no head", ErrChainBroken, l.tenant)
+	case err != nil:
+		return asUnavailable(err)
+	}
+	l.headKnown = true
+	return nil
+}
+
+// find looks for a batch in the log by the hash at its first position: written, or the position taken by another event.
+func (l *lane) find(ctx context.Context, q querier, b *batch) (written, taken bool, err error) {
+	var hash []byte
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(setTenant, l.tenant)
+	pipeline.Queue(`select hash from events where tenant_id = $1 and position = $2`, l.tenant, b.events[0].Position).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&hash) //nolint:wrapcheck // wrapped below
+	})
+	err = q.SendBatch(ctx, pipeline).Close()
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, false, nil
+	case err != nil:
+		return false, false, asUnavailable(err)
+	}
+	return string(hash) == string(b.events[0].Hash), true, nil
+}
+
+// encoder turns batches into the statement's arguments, in buffers that are used again.
+type encoder struct {
+	frame                       []byte
+	streams, types, checkNames  []string
+	versions, checkVersions     []int64
+	eventIDs, commandIDs        []uuid.UUID
+	times                       []time.Time
+	metas, datas, prevs, hashes [][]byte
+}
+
+func (e *encoder) arguments(tenant string, b *batch) []any {
+	e.streams, e.types, e.versions = e.streams[:0], e.types[:0], e.versions[:0]
+	e.eventIDs, e.commandIDs, e.times = e.eventIDs[:0], e.commandIDs[:0], e.times[:0]
+	e.metas, e.datas, e.prevs, e.hashes = e.metas[:0], e.datas[:0], e.prevs[:0], e.hashes[:0]
+	for i := range b.events {
+		event := &b.events[i]
+		e.streams = append(e.streams, event.Stream)
+		e.types = append(e.types, event.Type)
+		e.versions = append(e.versions, event.Version)
+		e.eventIDs = append(e.eventIDs, event.EventID)
+		e.commandIDs = append(e.commandIDs, event.CommandID)
+		e.times = append(e.times, event.Time())
+		e.metas = append(e.metas, orEmpty(event.Meta))
+		e.datas = append(e.datas, orEmpty(event.Data))
+		e.prevs = append(e.prevs, event.PrevHash)
+		e.hashes = append(e.hashes, event.Hash)
+	}
+	e.checkNames, e.checkVersions = e.checkNames[:0], e.checkVersions[:0]
+	for _, c := range b.checks {
+		e.checkNames = append(e.checkNames, c.stream)
+		e.checkVersions = append(e.checkVersions, c.expected)
+	}
+	known := e.remembered(b)
+	return []any{
+		tenant, b.base.Position, b.base.Hash, b.next.Position, b.next.Hash, time.UnixMicro(b.next.OccurredAt).UTC(),
+		e.checkNames, e.checkVersions, known.ids,
+		e.streams, e.types, e.versions, e.eventIDs, e.commandIDs, e.times, e.metas, e.datas, e.prevs, e.hashes,
+		known.first, known.last, known.fingerprints, known.answers, known.expiries,
+	}
+}
+
+type rememberedColumns struct {
+	ids                   []uuid.UUID
+	first, last           []int64
+	fingerprints, answers [][]byte
+	expiries              []time.Time
+}
+
+// remembered lists, in the order of b.known, what is kept of the commands that may come again.
+func (e *encoder) remembered(b *batch) rememberedColumns {
+	c := rememberedColumns{ids: []uuid.UUID{}, first: []int64{}, last: []int64{}, fingerprints: [][]byte{}, answers: [][]byte{}, expiries: []time.Time{}}
+	for i := range b.members {
+		m := &b.members[i]
+		if m.CommandID == uuid.Nil {
+			continue
+		}
+		ttl := m.Remember.TTL
+		if ttl == 0 {
+			ttl = DefaultRememberTTL
+		}
+		c.ids = append(c.ids, m.CommandID)
+		c.first = append(c.first, b.events[m.from].Position)
+		c.last = append(c.last, b.events[m.to-1].Position)
+		c.fingerprints = append(c.fingerprints, orEmpty(m.Remember.Fingerprint))
+		c.answers = append(c.answers, orEmpty(m.answer))
+		c.expiries = append(c.expiries, time.UnixMicro(b.next.OccurredAt).Add(ttl).UTC())
+	}
+	return c
+}
+
+// orEmpty keeps nil from becoming NULL.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
