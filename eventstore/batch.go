@@ -17,6 +17,8 @@ type batch struct {
 	known   []*member
 	// versions is what the streams that were read or written will be at if the batch lands.
 	versions map[string]int64
+	// doubted are streams that somebody expects at a higher version than the lane remembers.
+	doubted map[string]bool
 }
 
 // settled is a member with its place in the batch: events[from:to].
@@ -37,7 +39,7 @@ type check struct {
 // batch come back as deferred: whether they are refused depends on whether the earlier one lands. Those that contradict
 // what is already in the log are answered at once.
 func (l *lane) settle(members []*member) (*batch, []*member) {
-	b := &batch{base: l.head, at: max(l.now(), l.head.OccurredAt), versions: make(map[string]int64, len(members))}
+	b := &batch{base: l.head, at: l.timeOfBatch(), versions: make(map[string]int64, len(members)), doubted: map[string]bool{}}
 	var deferred []*member
 	commands := map[uuid.UUID]bool{}
 	for _, m := range members {
@@ -54,7 +56,7 @@ func (l *lane) settle(members []*member) (*batch, []*member) {
 				m.fail(err)
 			}
 		case verdict.final:
-			m.fail(&verdict.conflict)
+			l.refuseKnown(m, &verdict.conflict)
 		default:
 			deferred = append(deferred, m)
 		}
@@ -84,10 +86,20 @@ func (l *lane) judge(b *batch, m *member) *verdict {
 		case expected < version: // versions never go back, so this holds however old the memory is
 			return &verdict{conflict: ConflictError{Stream: stream, Expected: expected, Actual: version}, final: true}
 		default: // another node may have written: let the statement look
-			delete(l.versions, stream)
+			b.doubted[stream] = true
 		}
 	}
 	return nil
+}
+
+// refuseKnown answers a member whose expectation the log contradicts: with its first answer where it is a repetition, which
+// is why the log has moved on.
+func (l *lane) refuseKnown(m *member, conflict *ConflictError) {
+	if first, repeated := l.repeated[m.CommandID]; repeated {
+		m.succeed(first.result())
+		return
+	}
+	m.fail(conflict)
 }
 
 // place gives a member's events their positions and versions.
@@ -130,7 +142,7 @@ func (l *lane) assume(b *batch, m *member, stream string, expected int64) {
 	if _, assumed := b.versions[stream]; assumed {
 		return
 	}
-	if _, remembered := l.versions[stream]; !remembered {
+	if _, remembered := l.versions[stream]; !remembered || b.doubted[stream] {
 		b.checks = append(b.checks, check{stream: stream, expected: expected, owner: m})
 	}
 	b.versions[stream] = expected
@@ -166,6 +178,9 @@ func (m *member) answer(events []Recorded) (answer []byte, err error) {
 	answer, err = m.Remember.Answer(events)
 	if err != nil {
 		return nil, fmt.Errorf("make the answer to remember: %w", err)
+	}
+	if len(answer) > MaxEventBytes {
+		return nil, fmt.Errorf("%w: the answer to remember is larger than %d bytes", ErrInvalid, MaxEventBytes)
 	}
 	return answer, nil
 }

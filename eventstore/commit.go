@@ -8,14 +8,28 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // maxLostRaces is how often a lane tries optimistically before it locks the head row first. Two busy nodes take turns
 // that way, in the order in which PostgreSQL queues them, instead of one of them starving.
 const maxLostRaces = 2
 
+// contendedBatches is how many batches lock the head first once a lane has lost a race that way: a node that shares the
+// tenant with another would pay the lost races again with each batch.
+const contendedBatches = 64
+
+// rollbackTimeout bounds giving up a transaction; past it the connection is closed.
+const rollbackTimeout = 5 * time.Second
+
 // statementTimeout bounds one round trip to the database; past it the connection is cut and the outcome looked up.
 const statementTimeout = 20 * time.Second
+
+// SQLSTATEs that say something of the log itself.
+const (
+	sqlNotNullViolation = "23502"
+	sqlUniqueViolation  = "23505"
+)
 
 var (
 	errLostRace = errors.New("another node moved the head")
@@ -25,24 +39,26 @@ var (
 // commit answers every member, by landing it, refusing it or giving it up.
 func (l *lane) commit(ctx context.Context, members []*member) {
 	lost, failures := 0, 0
-	var since time.Time
 	for len(members) > 0 {
-		rest, err := l.attempt(ctx, members, lost >= maxLostRaces)
+		rest, err := l.attempt(ctx, members, lost >= maxLostRaces || l.contended > 0)
 		members = rest
 		if err != nil {
 			l.forget()
 		}
+		if !errors.Is(err, ErrUnavailable) {
+			l.down = time.Time{}
+		}
 		switch {
 		case err == nil:
-			failures = 0
+			l.contended = max(l.contended-1, 0)
 		case errors.Is(err, errLostRace):
-			lost++
-		case errors.Is(err, ErrUnavailable):
-			if failures == 0 {
-				since = time.Now()
+			if lost++; lost >= maxLostRaces {
+				l.contended = contendedBatches
 			}
-			if time.Since(since) > l.store.config.UnavailableAfter {
+		case errors.Is(err, ErrUnavailable):
+			if l.hopeless() {
 				failAll(members, err)
+				failAll(l.drain(), err) // they have been waiting for the same database
 				return
 			}
 			pause(ctx, failures)
@@ -57,6 +73,17 @@ func (l *lane) commit(ctx context.Context, members []*member) {
 			return
 		}
 	}
+}
+
+// hopeless notes a failure to reach the database and tells whether it has been away for too long. It then stays so for
+// the batches that follow, which get one try each, until one succeeds or nobody has tried for as long.
+func (l *lane) hopeless() bool {
+	now, patience := time.Now(), l.store.config.UnavailableAfter
+	if l.down.IsZero() || now.Sub(l.lastFailure) > patience {
+		l.down = now
+	}
+	l.lastFailure = now
+	return now.Sub(l.down) > patience
 }
 
 func failAll(members []*member, err error) {
@@ -92,13 +119,13 @@ func (l *lane) attempt(ctx context.Context, members []*member, locked bool) ([]*
 // exchange settles members and has the database judge them; it holds a connection, and with locked also the head row, no
 // longer than that. A nil batch means that nobody has been answered yet.
 func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*batch, reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	conn, err := l.store.pool.Acquire(ctx)
+	conn, err := l.acquire(ctx)
 	if err != nil {
-		return nil, reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, reply{}, err
 	}
 	defer conn.Release()
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
 	if !locked {
 		return l.settleAndSend(ctx, conn.Conn(), members, false)
 	}
@@ -107,7 +134,11 @@ func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*b
 	if err != nil {
 		return nil, reply{}, asUnavailable(err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
+	defer func() { // after a commit it does nothing
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+		defer cancel()
+		_ = tx.Rollback(ctx)
+	}()
 	b, found, err := l.settleAndSend(ctx, tx, members, true)
 	if err != nil || !found.moved {
 		return b, found, err
@@ -116,6 +147,17 @@ func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*b
 		return b, reply{}, classify(err)
 	}
 	return b, found, nil
+}
+
+// acquire takes a connection, within the time after which the database counts as away.
+func (l *lane) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.store.config.UnavailableAfter)
+	defer cancel()
+	conn, err := l.store.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return conn, nil
 }
 
 func (l *lane) settleAndSend(ctx context.Context, q querier, members []*member, lock bool) (*batch, reply, error) {
@@ -160,9 +202,15 @@ func (l *lane) landed(b *batch) {
 	}
 }
 
-// refuse answers the members that the statement found stale or known and returns the others.
+// refuse answers the members that the statement found stale or known and returns the others. A repetition is stale as a
+// rule, because its first try has written: it gets the first answer.
 func (l *lane) refuse(b *batch, reply reply) []*member {
 	answered := map[*member]bool{}
+	for _, k := range reply.known {
+		m := b.known[k.index]
+		answered[m] = true
+		m.succeed(k.result())
+	}
 	for _, s := range reply.stale {
 		c := b.checks[s.index]
 		l.versions[c.stream] = s.actual
@@ -171,14 +219,6 @@ func (l *lane) refuse(b *batch, reply reply) []*member {
 		}
 		answered[c.owner] = true
 		c.owner.fail(&ConflictError{Stream: c.stream, Expected: c.expected, Actual: s.actual})
-	}
-	for _, k := range reply.known {
-		m := b.known[k.index]
-		if answered[m] {
-			continue // refused above
-		}
-		answered[m] = true
-		m.succeed(Result{First: k.first, Last: k.last, Duplicate: true, Fingerprint: k.fingerprint, Answer: k.answer})
 	}
 	return b.pending(answered)
 }
@@ -217,11 +257,13 @@ func (l *lane) resolve(ctx context.Context, b *batch, cause error) (reply, error
 }
 
 func (l *lane) resend(ctx context.Context, b *batch) (reply, error) {
-	conn, err := l.store.pool.Acquire(ctx)
+	conn, err := l.acquire(ctx)
 	if err != nil {
-		return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return reply{}, err
 	}
 	defer conn.Release()
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
 	written, taken, err := l.find(ctx, conn.Conn(), b)
 	if err != nil || written {
 		return reply{moved: written}, err
@@ -246,12 +288,34 @@ func (l *lane) resend(ctx context.Context, b *batch) (reply, error) {
 func classify(err error) error {
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &refused) && refused.Severity != "FATAL" && refused.Severity != "PANIC":
+	case raced(err):
+		return fmt.Errorf("%w: %w", errLostRace, err)
+	case errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR":
 		return asUnavailable(err)
 	case pgconn.SafeToRetry(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return fmt.Errorf("%w: %w", errUnknown, err)
+}
+
+// raced tells whether the append statement failed because Memorize made one of its commands known; see appendStatement.
+func raced(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == sqlNotNullViolation && refused.TableName == "commands"
+}
+
+// passes tells whether an SQLSTATE is of what goes away by itself or by an operator's hand.
+func passes(code string) bool {
+	const classLength = 2
+	switch code[:min(classLength, len(code))] {
+	case "08", "53", "57", "58": // connection lost, out of resources, cancelled or shut down, input/output error
+		return true
+	}
+	switch code {
+	case "25006", "55P03", "40001", "40P01": // read-only standby, lock not available, serialisation failure, deadlock
+		return true
+	}
+	return false
 }
 
 // asUnavailable wraps errors that will pass when the database is back.
@@ -261,11 +325,9 @@ func asUnavailable(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	switch {
-	case refused.Code[:2] == "08", refused.Code[:2] == "53", refused.Code[:3] == "57P",
-		refused.Code == "25006", refused.Code == "40001", refused.Code == "40P01": // a standby, or a serialisation failure
+	case passes(refused.Code):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case refused.Code == "23505" && refused.ConstraintName == "events_position_key",
-		refused.Code == "23505" && refused.ConstraintName == "events_version_key":
+	case refused.Code == sqlUniqueViolation && (refused.ConstraintName == "events_position_key" || refused.ConstraintName == "events_version_key"):
 		return fmt.Errorf("%w: %w", ErrChainBroken, err)
 	}
 	return fmt.Errorf("append statement: %w", err)

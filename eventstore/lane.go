@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // lane is the way of one tenant's appends through this node: a bounded queue, and at most one goroutine that commits
@@ -24,8 +26,14 @@ type lane struct {
 	head      Head
 	headKnown bool
 	versions  map[string]int64
+	// repeated are the commands of the batch in the making that are known to be repetitions.
+	repeated  map[uuid.UUID]knownCommand
 	encoder   encoder
 	lastBatch int
+	// contended counts down the batches that lock the head first, after races with another node were lost.
+	contended int
+	// down and lastFailure tell since when and until when the database could not be reached.
+	down, lastFailure time.Time
 }
 
 // maxKnownVersions bounds the memory of stream versions a lane keeps; past it the lane forgets them all, which costs one
@@ -34,6 +42,9 @@ const maxKnownVersions = 1 << 15
 
 // maxIdleLanes is how many tenants' lanes a node keeps; beyond it idle ones are dropped.
 const maxIdleLanes = 4096
+
+// rowBytes is what an event weighs beside its own bytes: ids, numbers, hashes. It keeps a flood of empty events bounded.
+const rowBytes = 128
 
 // member is one append on its way through a lane.
 type member struct {
@@ -52,7 +63,8 @@ type outcome struct {
 func newMember(request *Append) *member {
 	m := &member{Append: request, done: make(chan outcome, 1)}
 	for i := range request.Events {
-		m.bytes += len(request.Events[i].Data) + len(request.Meta)
+		event := &request.Events[i]
+		m.bytes += rowBytes + len(event.Data) + len(request.Meta) + len(event.Stream) + len(event.Type)
 	}
 	return m
 }
@@ -71,7 +83,7 @@ func (s *Store) enqueue(m *member) error {
 	l, found := s.lanes[m.Tenant]
 	if !found {
 		s.forgetIdleLanes()
-		l = &lane{store: s, tenant: m.Tenant, versions: map[string]int64{}}
+		l = &lane{store: s, tenant: m.Tenant, versions: map[string]int64{}, repeated: map[uuid.UUID]knownCommand{}}
 		s.lanes[m.Tenant] = l
 	}
 	l.mu.Lock()
@@ -199,7 +211,19 @@ func (l *lane) forget() {
 	clear(l.versions)
 }
 
+// drain empties the queue, for a failure that concerns everybody in it.
+func (l *lane) drain() []*member {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	members := l.queue
+	l.queue, l.queuedBytes = nil, 0
+	return members
+}
+
 func (l *lane) now() int64 { return l.store.config.Now().UnixMicro() }
+
+// timeOfBatch is when the events of the next batch occur: time never goes back within a chain.
+func (l *lane) timeOfBatch() int64 { return max(l.now(), l.head.OccurredAt) }
 
 // pause waits between tries, longer each time, up to a second.
 func pause(ctx context.Context, attempt int) {

@@ -16,6 +16,9 @@ const columns = `stream, type, position, version, event_id, command_id, occurred
 
 // Load returns the events of a stream after version after, in order; none where the stream does not exist.
 func (s *Store) Load(ctx context.Context, tenant, stream string, after int64) ([]Recorded, error) {
+	if !storable(stream) {
+		return nil, nil // a stream that can't exist has no events
+	}
 	events, err := s.query(ctx, tenant, `select `+columns+` from events
 		where tenant_id = $1 and stream = $2 and version > $3 order by version`, tenant, stream, after)
 	if err != nil {

@@ -83,12 +83,19 @@ func New(pool *pgxpool.Pool, config Config) *Store {
 
 // Append writes the events of one command and returns once they are durable. It fails with a *ConflictError where an
 // expectation does not hold, and with the errors of this package otherwise; only ErrOutcomeUnknown and an error of ctx
-// leave open whether the events were or will be written.
+// leave open whether the events were or will be written. The request's bytes belong to the store from then on, also where
+// the caller has stopped waiting.
 func (s *Store) Append(ctx context.Context, request Append) (Result, error) {
 	if err := request.validate(); err != nil {
 		return Result{}, err
 	}
+	if ctx.Err() != nil {
+		return Result{}, fmt.Errorf("append: %w", context.Cause(ctx))
+	}
 	waiting := newMember(&request)
+	if waiting.bytes > s.config.MaxQueuedBytes {
+		return Result{}, fmt.Errorf("%w: %d events of %d bytes are more than one append can hold", ErrInvalid, len(request.Events), waiting.bytes)
+	}
 	if err := s.enqueue(waiting); err != nil {
 		return Result{}, err
 	}

@@ -1,0 +1,38 @@
+// Package audit is the context of what was asked of Archon and did not happen: refused writes. Its events make the log an
+// audit trail of failures as well as of successes.
+package audit
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/archonhq/archon/domain"
+)
+
+// WriteRefused says that an authenticated caller's write was refused. Who, from where, by which route and with which
+// status is in the event's meta.
+type WriteRefused struct {
+	// ResourceType and ResourceID name what the write was about, where the route says so.
+	ResourceType string `json:"resource_type,omitempty"`
+	ResourceID   string `json:"resource_id,omitempty"`
+	// Code and Message are those of the answer. Neither holds a value that the client sent.
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	// Details says which fields were wrong and why, never with what value.
+	Details map[string]any `json:"details,omitempty"`
+	// Suppressed counts refusals that were not recorded before this one because there were too many.
+	Suppressed int64 `json:"suppressed,omitempty"`
+}
+
+// EventType implements domain.Event.
+func (WriteRefused) EventType() string { return "audit.write_refused.v1" }
+
+// Events lists every event of this context by its zero value.
+func Events() []domain.Event { return []domain.Event{WriteRefused{}} }
+
+// nameSpace is the UUID namespace of refusal streams; it must never change.
+var nameSpace = uuid.MustParse("0c0b1f2e-52a4-5d0e-8f6b-64d1f3a7c2b8")
+
+// Stream is the stream of a tenant's refusals.
+func Stream(tenant string) string {
+	return "audit-" + uuid.NewSHA1(nameSpace, []byte(tenant)).String()
+}

@@ -1,0 +1,35 @@
+// Package eventcodec is the one list of all events that this program can read and write. An event that is missing here
+// stops every projector that meets it, so a test holds the list against those of the contexts.
+package eventcodec
+
+import (
+	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/eventstore"
+)
+
+// New makes the codec of every context's events. It panics on a list that contradicts itself, which is a fault of wiring.
+func New() *eventstore.Codec {
+	codec, err := eventstore.NewCodec(
+		eventstore.Define[providers.Registered](),
+		eventstore.Define[providers.Updated](),
+		eventstore.Define[providers.CredentialsRotated](),
+		eventstore.Define[providers.Deleted](),
+		eventstore.Define[providers.SecretRemoved](),
+		eventstore.Define[providers.NameClaimed](),
+		eventstore.Define[providers.NameReleased](),
+		eventstore.Define[providers.Probed](),
+		eventstore.Define[providers.Sampled](),
+		eventstore.Define[audit.WriteRefused](),
+	)
+	if err != nil {
+		panic("event codec: " + err.Error())
+	}
+	return codec
+}
+
+// Contexts lists every event of every context by its zero value.
+func Contexts() []domain.Event {
+	return append(providers.Events(), audit.Events()...)
+}

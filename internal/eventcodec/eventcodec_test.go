@@ -1,0 +1,96 @@
+package eventcodec_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/internal/eventcodec"
+)
+
+var write = flag.Bool("write", false, "write golden files that are missing; one that exists is never changed")
+
+// examples are events with every field set, whose stored bytes must be readable for ever.
+func examples() []domain.Event {
+	limit := int64(600)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
+	secret := providers.Secret{VaultPath: "secret/tenants/acme/providers/0190a1b2-0000-7000-8000-000000000001", SecretVersion: 3}
+	id := "0190a1b2-0000-7000-8000-000000000001"
+	config := providers.Config{
+		Name: "Azure Ost", Type: "azure_openai", BaseURL: "https://ost.openai.azure.com", IsEnabled: true,
+		RateLimitRPM: &limit, SupportedModels: []string{"gpt-4o"}, Capabilities: []string{"vision", "streaming"}, CustomHeaders: []string{"X-Team"},
+	}
+	var latency providers.Histogram
+	latency.Add(12)
+	latency.Add(800)
+	return []domain.Event{
+		providers.Registered{ProviderID: id, Config: config, Secret: secret},
+		providers.Updated{ProviderID: id, Config: config, Secret: secret, Changed: []string{"name"}},
+		providers.CredentialsRotated{ProviderID: id, Secret: secret},
+		providers.Deleted{ProviderID: id, Name: "Azure Ost", VaultPath: secret.VaultPath},
+		providers.SecretRemoved{ProviderID: id, VaultPath: secret.VaultPath},
+		providers.NameClaimed{ProviderID: id, Name: "Azure Ost"},
+		providers.NameReleased{ProviderID: id, Name: "Azure Ost"},
+		providers.Probed{ProviderID: id, LatencyMS: 37, Error: "401: no such key", Failures: 2, Trigger: providers.OnSchedule, CheckedAt: at},
+		providers.Sampled{ProviderID: id, From: at.Truncate(time.Second), To: at, Requests: 2, Errors: 1, Latency: latency},
+		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
+	}
+}
+
+func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testing.T) {
+	t.Parallel()
+	codec := eventcodec.New()
+	shown := map[string]domain.Event{}
+	for _, example := range examples() {
+		shown[example.EventType()] = example
+	}
+	for _, event := range eventcodec.Contexts() {
+		name := event.EventType()
+		example, found := shown[name]
+		if !codec.Knows(name) || !found {
+			t.Errorf("%s: known to the codec: %v, has an example: %v", name, codec.Knows(name), found)
+			continue
+		}
+		encoded, err := codec.Encode("x-1", example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		context, _, _ := strings.Cut(name, ".")
+		golden := filepath.Join("..", "..", "domain", folder(context), "testdata", name+".json")
+		stored, err := os.ReadFile(golden)
+		if os.IsNotExist(err) && *write {
+			stored = encoded.Data
+			err = os.WriteFile(golden, stored, 0o600)
+		}
+		if err != nil {
+			t.Errorf("golden file of %s: %v (go test ./internal/eventcodec -write makes a missing one)", name, err)
+			continue
+		}
+		if string(stored) != string(encoded.Data) {
+			t.Errorf("%s is stored differently now: a changed meaning is a new version\nstored %s\nnow    %s", name, stored, encoded.Data)
+		}
+		decoded, err := codec.Decode(name, stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := codec.Encode("x-1", decoded)
+		if err != nil || string(again.Data) != string(stored) {
+			t.Errorf("%s does not survive a round trip: %s (%v)", name, again.Data, err)
+		}
+	}
+}
+
+// folder is the package of a context by the first word of its events' names.
+func folder(context string) string {
+	switch context {
+	case "provider", "providername", "providerhealth":
+		return "providers"
+	}
+	return context
+}

@@ -1,0 +1,127 @@
+-- +goose Up
+create table model_providers (
+  tenant_id        text collate "C" not null,
+  id               uuid        not null,
+  name             text        not null,
+  type             text        not null,
+  base_url         text        not null,
+  vault_path       text        not null,
+  secret_version   integer     not null,
+  is_enabled       boolean     not null,
+  rate_limit_rpm   bigint,
+  rate_limit_tpm   bigint,
+  supported_models jsonb       not null,
+  capabilities     jsonb       not null,
+  custom_headers   jsonb       not null,
+  health_status    text        not null default 'unknown' check (health_status in ('healthy', 'degraded', 'unhealthy', 'unknown')),
+  version          bigint      not null,
+  deleted_at       timestamptz,
+  created_at       timestamptz not null,
+  updated_at       timestamptz not null,
+  constraint model_providers_pkey primary key (tenant_id, id)
+);
+comment on column model_providers.custom_headers is 'Names only: the values are in the secret store.';
+comment on column model_providers.version is 'Version of stream provider-<id>, which is the ETag.';
+create index model_providers_by_name on model_providers (tenant_id, name, id) where deleted_at is null;
+
+-- What the probes of a provider have come to.
+create table provider_health (
+  tenant_id     text collate "C" not null,
+  provider_id   uuid        not null,
+  ok            boolean     not null,
+  failures      integer     not null,
+  latency_ms    bigint      not null,
+  models_found  integer     not null,
+  error         text        not null,
+  last_check_at timestamptz not null,
+  created_at    timestamptz not null,
+  constraint provider_health_pkey primary key (tenant_id, provider_id)
+);
+
+create table provider_health_history (
+  tenant_id      text collate "C" not null,
+  id             uuid        not null,
+  provider_id    uuid        not null,
+  latency_ms     double precision,
+  error_rate_pct double precision,
+  requests_count bigint      not null,
+  status         text        not null check (status in ('healthy', 'degraded', 'unhealthy', 'unknown')),
+  recorded_at    timestamptz not null,
+  created_at     timestamptz not null,
+  constraint provider_health_history_pkey primary key (tenant_id, provider_id, recorded_at, id)
+);
+comment on table provider_health_history is 'A row a recorded probe (requests_count 0) or rolled-up sample.';
+
+-- Calls in slots of 10 s for an hour, 1 min for a day, 10 min for a week; latency holds the counts of the histogram's
+-- buckets (domain/providers/histogram.go), so that slots add up.
+create table provider_health_slots (
+  tenant_id   text collate "C" not null,
+  provider_id uuid        not null,
+  seconds     integer     not null check (seconds in (10, 60, 600)),
+  slot_start  timestamptz not null,
+  requests    bigint      not null,
+  errors      bigint      not null,
+  latency     bigint[]    not null,
+  created_at  timestamptz not null,
+  constraint provider_health_slots_pkey primary key (tenant_id, provider_id, seconds, slot_start)
+) with (fillfactor = 70);
+
+-- +goose StatementBegin
+create function histogram_add(a bigint[], b bigint[]) returns bigint[] language sql immutable parallel safe as $$
+  select array_agg(coalesce(x, 0) + coalesce(y, 0) order by i) from unnest(a, b) with ordinality as u(x, y, i)
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The same rule as domain/providers.StatusOf; a test holds the two against each other.
+create function provider_health_status(ok boolean, failures integer, requests bigint, errors bigint) returns text
+  language sql immutable parallel safe as $$
+  select case
+    when failures >= 3 then 'unhealthy'
+    when requests >= 20 and errors * 100 > requests * 50 then 'unhealthy'
+    when requests >= 20 and errors * 100 > requests * 5 then 'degraded'
+    when requests >= 20 then 'healthy'
+    when ok is null then 'unknown'
+    when ok then 'healthy'
+    else 'unhealthy'
+  end
+$$;
+-- +goose StatementEnd
+
+-- When each provider is due for a probe. Written by a reaction and by the prober, on whichever node; not a projection: it
+-- says what is to be done, not what was.
+create table provider_probes (
+  tenant_id   text collate "C" not null,
+  provider_id uuid        not null,
+  due_at      timestamptz not null,
+  created_at  timestamptz not null default now(),
+  constraint provider_probes_pkey primary key (tenant_id, provider_id)
+) with (fillfactor = 50);
+create index provider_probes_due on provider_probes (due_at);
+
+-- +goose StatementBegin
+do $$
+declare t text;
+begin
+  foreach t in array array['model_providers', 'provider_health', 'provider_health_history', 'provider_health_slots', 'provider_probes'] loop
+    execute format('alter table %I enable row level security', t);
+    execute format('alter table %I force row level security', t);
+    execute format('create policy tenant_isolation on %I using (tenant_id = current_setting(''app.tenant_id'', true))', t);
+    execute format('grant select on %I to archon_app', t);
+    execute format('grant select, insert, update, delete on %I to archon_worker', t);
+    if t <> 'provider_probes' then
+      execute format('grant select on %I to archon_reader', t);
+    end if;
+  end loop;
+end $$;
+-- +goose StatementEnd
+create policy worker_control on provider_probes to archon_worker using (true) with check (true);
+
+-- +goose Down
+drop table provider_probes;
+drop table provider_health_slots;
+drop table provider_health_history;
+drop table provider_health;
+drop table model_providers;
+drop function provider_health_status;
+drop function histogram_add;

@@ -1,0 +1,211 @@
+package projections
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/archonhq/archon/domain/providers"
+)
+
+// ProvidersName is the name of the projection of model providers.
+const ProvidersName = "providers"
+
+// Providers builds model_providers, provider_health, provider_health_history and provider_health_slots. It folds a batch
+// in memory, so that a catch-up writes a row a provider and batch, not a row an event.
+type Providers struct{}
+
+var _ Projector = Providers{}
+
+// Name implements Projector.
+func (Providers) Name() string { return ProvidersName }
+
+// Version implements Projector.
+func (Providers) Version() int { return 1 }
+
+// Handles implements Projector.
+func (Providers) Handles() []string {
+	return []string{
+		providers.Registered{}.EventType(), providers.Updated{}.EventType(), providers.CredentialsRotated{}.EventType(),
+		providers.Deleted{}.EventType(), providers.SecretRemoved{}.EventType(),
+		providers.Probed{}.EventType(), providers.Sampled{}.EventType(),
+	}
+}
+
+// Project implements Projector.
+func (Providers) Project(events []Event, out *Statements) error {
+	configuration, health := newProviderBatch(), newHealthBatch()
+	for i := range events {
+		event := &events[i]
+		var err error
+		switch payload := event.Payload.(type) {
+		case providers.Registered:
+			err = configuration.configured(event, payload.ProviderID, payload.Config, payload.Secret)
+		case providers.Updated:
+			err = configuration.configured(event, payload.ProviderID, payload.Config, payload.Secret)
+		case providers.CredentialsRotated:
+			err = configuration.rotated(event, payload)
+		case providers.Deleted:
+			err = configuration.deleted(event, payload.ProviderID)
+		case providers.SecretRemoved:
+			_, err = configuration.touch(event, payload.ProviderID)
+		case providers.Probed:
+			err = health.probed(event, payload)
+		case providers.Sampled:
+			err = health.sampled(event, payload)
+		}
+		if err != nil {
+			return fmt.Errorf("project position %d: %w", event.Position, err)
+		}
+	}
+	configuration.write(out)
+	health.write(out)
+	return nil
+}
+
+// providerBatch is what a batch of events does to model_providers, by provider, in the order of first mention.
+type providerBatch struct {
+	changes map[string]*providerChange
+	order   []*providerChange
+}
+
+type providerChange struct {
+	tenant  string
+	id      uuid.UUID
+	config  *providers.Config
+	secret  *providers.Secret
+	version int64
+	at      time.Time // of the last event
+	first   time.Time // of the first one, which is created_at where that is the registration
+	deleted bool
+}
+
+func newProviderBatch() *providerBatch {
+	return &providerBatch{changes: map[string]*providerChange{}}
+}
+
+func (b *providerBatch) touch(event *Event, providerID string) (*providerChange, error) {
+	change, found := b.changes[providerID]
+	if !found {
+		id, err := uuid.Parse(providerID)
+		if err != nil {
+			return nil, fmt.Errorf("provider id: %w", err)
+		}
+		change = &providerChange{tenant: event.Tenant, id: id, first: event.Time()}
+		b.changes[providerID] = change
+		b.order = append(b.order, change)
+	}
+	change.version, change.at = event.Version, event.Time()
+	return change, nil
+}
+
+func (b *providerBatch) configured(event *Event, id string, config providers.Config, secret providers.Secret) error {
+	change, err := b.touch(event, id)
+	if err == nil {
+		change.config, change.secret = &config, &secret
+	}
+	return err
+}
+
+func (b *providerBatch) rotated(event *Event, payload providers.CredentialsRotated) error {
+	change, err := b.touch(event, payload.ProviderID)
+	if err == nil {
+		change.secret = &payload.Secret
+	}
+	return err
+}
+
+func (b *providerBatch) deleted(event *Event, id string) error {
+	change, err := b.touch(event, id)
+	if err == nil {
+		change.deleted = true
+	}
+	return err
+}
+
+func (b *providerBatch) write(out *Statements) {
+	if len(b.order) == 0 {
+		return
+	}
+	b.writeConfigured(out)
+	var ids []uuid.UUID
+	var versions []int64
+	var secretVersions []*int
+	var updated []time.Time
+	var deleted []*time.Time
+	for _, change := range b.order {
+		ids = append(ids, change.id)
+		versions = append(versions, change.version)
+		updated = append(updated, change.at)
+		var secretVersion *int
+		if change.secret != nil {
+			secretVersion = &change.secret.SecretVersion
+		}
+		secretVersions = append(secretVersions, secretVersion)
+		var deletedAt *time.Time
+		if change.deleted {
+			deletedAt = &change.at
+		}
+		deleted = append(deleted, deletedAt)
+	}
+	out.Exec(`update model_providers p set version = u.version, updated_at = u.updated_at,
+			secret_version = coalesce(u.secret_version, p.secret_version), deleted_at = coalesce(p.deleted_at, u.deleted_at)
+		from unnest($2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::timestamptz[]) as u(id, version, secret_version, updated_at, deleted_at)
+		where p.tenant_id = $1 and p.id = u.id`,
+		b.order[0].tenant, ids, versions, secretVersions, updated, deleted)
+}
+
+// providerRow is a configured provider as the statement unpacks it.
+type providerRow struct {
+	ID              uuid.UUID      `json:"id"`
+	Name            string         `json:"name"`
+	Type            providers.Type `json:"type"`
+	BaseURL         string         `json:"base_url"`
+	VaultPath       string         `json:"vault_path"`
+	SecretVersion   int            `json:"secret_version"`
+	IsEnabled       bool           `json:"is_enabled"`
+	RateLimitRPM    *int64         `json:"rate_limit_rpm"`
+	RateLimitTPM    *int64         `json:"rate_limit_tpm"`
+	SupportedModels []string       `json:"supported_models"`
+	Capabilities    []string       `json:"capabilities"`
+	CustomHeaders   []string       `json:"custom_headers"`
+	Version         int64          `json:"version"`
+	CreatedAt       time.Time      `json:"created_at"`
+	UpdatedAt       time.Time      `json:"updated_at"`
+}
+
+func (b *providerBatch) writeConfigured(out *Statements) {
+	var rows []providerRow
+	for _, c := range b.order {
+		if c.config == nil {
+			continue
+		}
+		rows = append(rows, providerRow{
+			ID: c.id, Name: c.config.Name, Type: c.config.Type, BaseURL: c.config.BaseURL, VaultPath: c.secret.VaultPath,
+			SecretVersion: c.secret.SecretVersion, IsEnabled: c.config.IsEnabled, RateLimitRPM: c.config.RateLimitRPM,
+			RateLimitTPM: c.config.RateLimitTPM, SupportedModels: c.config.SupportedModels, Capabilities: c.config.Capabilities,
+			CustomHeaders: c.config.CustomHeaders, Version: c.version, CreatedAt: c.first, UpdatedAt: c.at,
+		})
+	}
+	if len(rows) == 0 {
+		return
+	}
+	encoded, err := json.Marshal(rows)
+	if err != nil {
+		panic("provider rows that were JSON a moment ago can't be encoded: " + err.Error())
+	}
+	out.Exec(`insert into model_providers (tenant_id, id, name, type, base_url, vault_path, secret_version, is_enabled, rate_limit_rpm,
+			rate_limit_tpm, supported_models, capabilities, custom_headers, version, created_at, updated_at)
+		select $1, r.id, r.name, r.type, r.base_url, r.vault_path, r.secret_version, r.is_enabled, r.rate_limit_rpm,
+			r.rate_limit_tpm, r.supported_models, r.capabilities, r.custom_headers, r.version, r.created_at, r.updated_at
+		from jsonb_to_recordset($2::jsonb) as r(id uuid, name text, type text, base_url text, vault_path text, secret_version integer,
+			is_enabled boolean, rate_limit_rpm bigint, rate_limit_tpm bigint, supported_models jsonb, capabilities jsonb,
+			custom_headers jsonb, version bigint, created_at timestamptz, updated_at timestamptz)
+		on conflict (tenant_id, id) do update set name = excluded.name, type = excluded.type, base_url = excluded.base_url,
+			vault_path = excluded.vault_path, secret_version = excluded.secret_version, is_enabled = excluded.is_enabled,
+			rate_limit_rpm = excluded.rate_limit_rpm, rate_limit_tpm = excluded.rate_limit_tpm,
+			supported_models = excluded.supported_models, capabilities = excluded.capabilities, custom_headers = excluded.custom_headers,
+			version = excluded.version, updated_at = excluded.updated_at`, b.order[0].tenant, string(encoded))
+}
