@@ -1,86 +1,60 @@
 package commands
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
+
+	"github.com/archonhq/archon/internal/httpx"
 )
 
-// Headers of answers to commands.
-const (
-	headerPosition = "X-Event-Position"
-	headerETag     = "ETag"
-	headerLocation = "Location"
-)
-
-// Answer is an HTTP answer as it is remembered under an idempotency key: what a repeated request gets, byte for byte.
-type Answer struct {
-	Status int               `json:"status"`
-	Header map[string]string `json:"header,omitempty"`
-	// Body is the whole body with its envelope; empty for 204.
-	Body json.RawMessage `json:"body,omitempty"`
-
+// response is what a use case answers on success, before it is an HTTP answer.
+type response struct {
+	status int
+	// data goes into the envelope; there is none with 204.
 	data any
+	// version, where not 0, becomes the ETag.
+	version  int64
+	location string
 }
 
-// answerWith makes the answer that shows data about a resource at a version.
-func answerWith(status int, data any, version int64) Answer {
-	return Answer{Status: status, data: data, Header: map[string]string{headerETag: ETag(version)}}
-}
-
-func (a Answer) at(location string) Answer {
-	a.Header[headerLocation] = location
-	return a
-}
-
-// ETag is the entity tag of a resource's version.
-func ETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
-
-type envelope struct {
-	Data any          `json:"data"`
-	Meta envelopeMeta `json:"meta"`
-}
-
-type envelopeMeta struct {
-	RequestID string    `json:"request_id"`
-	Timestamp time.Time `json:"timestamp"`
-}
-
-func (a *Answer) setPosition(position int64) {
-	if a.Header == nil {
-		a.Header = map[string]string{}
+// answer renders the response for the request that ctx belongs to. position is what the client can wait for.
+func (r response) answer(ctx context.Context, position int64) (httpx.Answer, error) {
+	answer := httpx.Answer{Status: r.status}
+	if r.status != http.StatusNoContent {
+		var err error
+		if answer, err = httpx.NewAnswer(ctx, r.status, r.data); err != nil {
+			return answer, fmt.Errorf("answer a command: %w", err)
+		}
 	}
-	a.Header[headerPosition] = strconv.FormatInt(position, 10)
+	if r.version != 0 && r.status != http.StatusNoContent {
+		answer = answer.With(httpx.HeaderETag, httpx.ETag(r.version))
+	}
+	if r.location != "" {
+		answer = answer.With("Location", r.location)
+	}
+	return at(answer, position), nil
 }
 
-// finish turns data into the body and names the position the caller can wait for.
-func (a *Answer) finish(h *Handler, caller Caller, position int64) error {
-	a.setPosition(position)
-	if a.Status == http.StatusNoContent {
-		return nil
-	}
-	body, err := json.Marshal(envelope{Data: a.data, Meta: envelopeMeta{RequestID: caller.RequestID, Timestamp: h.Now().UTC()}})
-	if err != nil {
-		return fmt.Errorf("encode an answer's body: %w", err)
-	}
-	a.Body = body
-	return nil
+func at(answer httpx.Answer, position int64) httpx.Answer {
+	return answer.With(httpx.HeaderEventPosition, strconv.FormatInt(position, 10))
 }
 
-func (a Answer) encode() ([]byte, error) {
-	encoded, err := json.Marshal(a)
+func encodeAnswer(answer httpx.Answer) ([]byte, error) {
+	encoded, err := json.Marshal(answer)
 	if err != nil {
 		return nil, fmt.Errorf("encode an answer: %w", err)
 	}
 	return encoded, nil
 }
 
-func decodeAnswer(encoded []byte) (Answer, error) {
-	var answer Answer
+func decodeAnswer(encoded []byte) (httpx.Answer, error) {
+	var answer httpx.Answer
 	if err := json.Unmarshal(encoded, &answer); err != nil {
-		return Answer{}, fmt.Errorf("decode a remembered answer: %w", err)
+		return answer, fmt.Errorf("decode a remembered answer: %w", err)
 	}
+	answer.Replayed = true
 	return answer, nil
 }

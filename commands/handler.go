@@ -13,6 +13,7 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/eventstore"
+	"github.com/archonhq/archon/internal/httpx"
 )
 
 // tries is how often a command is decided anew after it lost a race, where the caller named no version.
@@ -61,17 +62,18 @@ type task[S, C any] struct {
 	unguarded bool
 	// answer makes what the caller gets, from the state after the events and the target's new version. at is when the
 	// events occurred, the zero time where there were none.
-	answer func(state S, version int64, at time.Time) Answer
+	answer func(state S, version int64, at time.Time) response
 }
 
 // outcome is what became of a command.
 type outcome struct {
-	Answer
-	// Position is the position to wait for: the last event's, or the head's where nothing had to change.
-	Position int64
-	// Repeated is true where the answer is that of an earlier, identical command.
-	Repeated bool
+	httpx.Answer
+	// position is the one to wait for: the last event's, or the head's where nothing had to change.
+	position int64
 }
+
+// repeated is whether the answer is that of an earlier, identical command.
+func (o outcome) repeated() bool { return o.Replayed }
 
 // folded is the state a decision rests on.
 type folded[S any] struct {
@@ -169,13 +171,13 @@ func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, met
 			version++
 		}
 	}
-	var answer Answer
-	render := func(events []eventstore.Recorded) ([]byte, error) {
-		answer = t.answer(after, version, events[0].Time())
-		if err := answer.finish(h, caller, events[len(events)-1].Position); err != nil {
+	var answer httpx.Answer
+	render := func(events []eventstore.Recorded) (encoded []byte, err error) {
+		answer, err = t.answer(after, version, events[0].Time()).answer(ctx, events[len(events)-1].Position)
+		if err != nil {
 			return nil, err
 		}
-		return answer.encode()
+		return encodeAnswer(answer)
 	}
 	if caller.Idempotency != nil {
 		request.CommandID = caller.Idempotency.CommandID
@@ -186,12 +188,11 @@ func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, met
 	case err != nil:
 		return outcome{}, err //nolint:wrapcheck // the store's errors are part of the API
 	case result.Duplicate:
-		return repeated(caller.Idempotency, result.Last, result.Fingerprint, result.Answer)
+		return again(caller.Idempotency, result.Last, result.Fingerprint, result.Answer)
 	case caller.Idempotency == nil:
-		answer = t.answer(after, version, time.UnixMicro(result.OccurredAt).UTC())
-		err = answer.finish(h, caller, result.Last)
+		answer, err = t.answer(after, version, time.UnixMicro(result.OccurredAt).UTC()).answer(ctx, result.Last)
 	}
-	return outcome{Answer: answer, Position: result.Last}, err
+	return outcome{Answer: answer, position: result.Last}, err
 }
 
 // unchanged answers a command that has nothing to change.
@@ -200,13 +201,39 @@ func unchanged[S, C any](ctx context.Context, h *Handler, caller Caller, t task[
 	if err != nil {
 		return outcome{}, err //nolint:wrapcheck // the store's errors are part of the API
 	}
-	answer := t.answer(before.state, before.versions[t.streams[0]], time.Time{})
-	err = answer.finish(h, caller, head.Position)
-	return outcome{Answer: answer, Position: head.Position}, err
+	answer, err := t.answer(before.state, before.version(t.streams[0]), time.Time{}).answer(ctx, head.Position)
+	if err != nil || caller.Idempotency == nil {
+		return outcome{Answer: answer, position: head.Position}, err
+	}
+	encoded, err := encodeAnswer(answer)
+	if err != nil {
+		return outcome{}, err
+	}
+	remembered, first, err := h.Log.Memorize(ctx, caller.Tenant, caller.Idempotency.CommandID, caller.Idempotency.Fingerprint, encoded)
+	if err != nil {
+		return outcome{}, err //nolint:wrapcheck // the store's errors are part of the API
+	}
+	if !first { // a twin on another node was quicker
+		return again(caller.Idempotency, remembered.Last, remembered.Fingerprint, remembered.Answer)
+	}
+	return outcome{Answer: answer, position: head.Position}, nil
 }
 
-// repeated is the outcome of a command that has been handled before under the same id.
-func repeated(now *Idempotency, position int64, fingerprint, encoded []byte) (outcome, error) {
+// orEarlier is the outcome of the same command where it has been handled already, else the refusal.
+func (h *Handler) orEarlier(ctx context.Context, caller Caller, refused error) (outcome, error) {
+	var refusal *domain.Refusal
+	if caller.Idempotency == nil || !errors.As(refused, &refusal) {
+		return outcome{}, refused
+	}
+	remembered, found, err := h.Log.Recall(ctx, caller.Tenant, caller.Idempotency.CommandID)
+	if err != nil || !found {
+		return outcome{}, refused
+	}
+	return again(caller.Idempotency, remembered.Last, remembered.Fingerprint, remembered.Answer)
+}
+
+// again is the outcome of a command that has been handled before under the same id.
+func again(now *Idempotency, position int64, fingerprint, encoded []byte) (outcome, error) {
 	if !hmac.Equal(now.Fingerprint, fingerprint) {
 		return outcome{}, ErrKeyReused
 	}
@@ -214,7 +241,7 @@ func repeated(now *Idempotency, position int64, fingerprint, encoded []byte) (ou
 	if err != nil {
 		return outcome{}, err
 	}
-	return outcome{Answer: answer, Position: position, Repeated: true}, nil
+	return outcome{Answer: answer, position: position}, nil
 }
 
 // meta makes the meta of a caller's events, with the client's address and user agent sealed.

@@ -40,21 +40,11 @@ func (r *Repeats) Begin(ctx context.Context, tenant, actor, method, path, key st
 	if err != nil || !found {
 		return named, nil, done, err //nolint:wrapcheck // the store's errors are part of the API
 	}
-	earlier, err := repeated(named, remembered.Last, remembered.Fingerprint, remembered.Answer)
+	earlier, err := again(named, remembered.Last, remembered.Fingerprint, remembered.Answer)
 	if err != nil {
 		return named, nil, done, err
 	}
 	return named, &earlier, done, nil
-}
-
-// Keep remembers an answer to a command that appended nothing.
-func (r *Repeats) Keep(ctx context.Context, tenant string, named *Idempotency, answer Answer) error {
-	encoded, err := answer.encode()
-	if err != nil {
-		return err
-	}
-	_, _, err = r.Log.Memorize(ctx, tenant, named.CommandID, named.Fingerprint, encoded)
-	return err //nolint:wrapcheck // the store's errors are part of the API
 }
 
 func (r *Repeats) fingerprint(body []byte) []byte {
@@ -74,12 +64,12 @@ func (r *Repeats) enter(ctx context.Context, id uuid.UUID) (func(), error) {
 			}
 			r.underway[id] = mine
 			r.mu.Unlock()
-			return func() {
+			return sync.OnceFunc(func() {
 				r.mu.Lock()
 				delete(r.underway, id)
 				r.mu.Unlock()
 				close(mine)
-			}, nil
+			}), nil
 		}
 		r.mu.Unlock()
 		select {

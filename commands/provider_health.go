@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/eventstore"
 )
@@ -61,8 +62,8 @@ func (p *Providers) recordHealth(ctx context.Context, caller Caller, command pro
 		state:     state,
 		unguarded: true,
 		streams:   []string{providers.HealthStream(id)},
-		answer: func(providers.Health, int64, time.Time) Answer {
-			return Answer{Status: http.StatusOK, data: data}
+		answer: func(providers.Health, int64, time.Time) response {
+			return response{status: http.StatusOK, data: data}
 		},
 	})
 }
@@ -83,7 +84,7 @@ func (p *Providers) health(ctx context.Context, tenant, id string) (providers.He
 
 func (p *Providers) probed(id string, test ConnectionTest) providers.Probed {
 	probe := providers.Probed{
-		ProviderID: id, OK: test.OK, LatencyMS: test.LatencyMS, ModelsFound: test.ModelsFound,
+		ProviderID: id, OK: test.OK, LatencyMS: test.LatencyMs, ModelsFound: test.ModelsFound,
 		CheckedAt: p.Handler.Now().UTC().Truncate(time.Microsecond),
 	}
 	if test.Error != nil {
@@ -92,7 +93,7 @@ func (p *Providers) probed(id string, test ConnectionTest) providers.Probed {
 	return probe
 }
 
-// healthOf is the status that a first probe gives.
-func healthOf(test ConnectionTest) providers.Status {
-	return providers.StatusOf(providers.Health{Tested: true, OK: test.OK}, 0, 0)
+// firstHealth is the status that a first probe gives.
+func firstHealth(test ConnectionTest) api.HealthStatus {
+	return api.HealthStatus(providers.StatusOf(providers.Health{Tested: true, OK: test.OK}, 0, 0))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/eventstore"
@@ -22,15 +23,8 @@ type Target struct {
 	Secret  ProviderSecret
 }
 
-// ConnectionTest is the result of listing a provider's models.
-type ConnectionTest struct {
-	OK bool `json:"ok"`
-	// LatencyMS is how long the answer took, or the wait for it.
-	LatencyMS   int64 `json:"latency_ms"`
-	ModelsFound int   `json:"models_found"`
-	// Error is safe to show: key-like parts are removed. Nil where OK.
-	Error *string `json:"error"`
-}
+// ConnectionTest is the result of listing a provider's models. Its error is safe to show: key-like parts are removed.
+type ConnectionTest = api.ConnectionTest
 
 // Wire speaks to providers.
 type Wire interface {
@@ -46,7 +40,9 @@ type Providers struct {
 	HealthLog HealthLog
 	Secrets   secrets.Store
 	Wire      Wire
-	Metrics   Metrics
+	// Current reads a provider as the read tables have it, for the parts of an answer that are not configuration.
+	Current func(ctx context.Context, tenant, id string) (api.Provider, error)
+	Reads   ReadYourWrites
 }
 
 type providerTask = task[providers.State, providers.Command]
@@ -74,12 +70,13 @@ func (p *Providers) register(ctx context.Context, caller Caller, config provider
 		decider: providers.Decider(),
 		command: providers.Register{ProviderID: id, Config: config, Secret: named, Probe: p.probed(id, test)},
 		streams: []string{providers.Stream(id), providers.NameStream(config.Name)},
-		answer: func(state providers.State, version int64, at time.Time) Answer {
-			body := registeredView{providerView: view(state, version, Snapshot{CreatedAt: at, HealthStatus: healthOf(test)}), ConnectionTest: test}
-			return answerWith(http.StatusCreated, body, version).at("/api/v1/router/providers/" + state.ProviderID)
+		answer: func(state providers.State, version int64, at time.Time) response {
+			body := view(state, version, api.Provider{CreatedAt: at, HealthStatus: firstHealth(test)})
+			body.ConnectionTest = &test
+			return response{status: http.StatusCreated, data: body, version: version, location: "/api/v1/router/providers/" + state.ProviderID}
 		},
 	})
-	if done.Repeated || leftNothing(ctx, err) {
+	if done.repeated() || leftNothing(ctx, err) {
 		p.dropSecret(ctx, named)
 	}
 	return done, err
@@ -125,9 +122,9 @@ func (p *Providers) tryUpdate(ctx context.Context, caller Caller, id string, cha
 	if config, _, err = p.complete(config, secret); err != nil {
 		return outcome{}, err
 	}
-	snapshot, err := p.Metrics.Snapshot(ctx, caller.Tenant, id)
+	current, err := p.Current(ctx, caller.Tenant, id)
 	if err != nil {
-		return outcome{}, err //nolint:wrapcheck // says what it read
+		return outcome{}, err
 	}
 	named := before.state.Secret
 	if headers != nil {
@@ -145,11 +142,11 @@ func (p *Providers) tryUpdate(ctx context.Context, caller Caller, id string, cha
 			}
 			return []string{providers.NameStream(state.Config.Name), providers.NameStream(config.Name)}
 		},
-		answer: func(state providers.State, version int64, _ time.Time) Answer {
-			return answerWith(http.StatusOK, view(state, version, snapshot), version)
+		answer: func(state providers.State, version int64, _ time.Time) response {
+			return response{status: http.StatusOK, data: view(state, version, current), version: version}
 		},
 	})
-	if headers != nil && (done.Repeated || leftNothing(ctx, err)) {
+	if headers != nil && (done.repeated() || leftNothing(ctx, err)) {
 		p.dropSecret(ctx, named)
 	}
 	return done, err
@@ -186,11 +183,12 @@ func (p *Providers) tryRotate(ctx context.Context, caller Caller, id string, cre
 		decider: providers.Decider(),
 		command: providers.RotateCredentials{Secret: named},
 		streams: []string{providers.Stream(id)},
-		answer: func(_ providers.State, version int64, _ time.Time) Answer {
-			return answerWith(http.StatusOK, map[string]any{"status": "updated", "tested": true}, version)
+		answer: func(_ providers.State, version int64, _ time.Time) response {
+			body := api.CredentialsReplaced{Status: api.CredentialsReplacedStatusUpdated, Tested: true}
+			return response{status: http.StatusOK, data: body, version: version}
 		},
 	})
-	if done.Repeated || leftNothing(ctx, err) {
+	if done.repeated() || leftNothing(ctx, err) {
 		p.dropSecret(ctx, named)
 	}
 	return done, err
@@ -216,8 +214,8 @@ func (p *Providers) remove(ctx context.Context, caller Caller, id string) (outco
 		command: providers.Delete{},
 		streams: []string{providers.Stream(id)},
 		more:    ownName,
-		answer: func(providers.State, int64, time.Time) Answer {
-			return Answer{Status: http.StatusNoContent}
+		answer: func(providers.State, int64, time.Time) response {
+			return response{status: http.StatusNoContent}
 		},
 	})
 }
@@ -243,7 +241,7 @@ func (p *Providers) RemoveSecret(ctx context.Context, caller Caller, id string) 
 		decider: providers.Decider(),
 		command: providers.RemoveSecret{},
 		streams: []string{providers.Stream(id)},
-		answer:  func(providers.State, int64, time.Time) Answer { return Answer{Status: http.StatusNoContent} },
+		answer:  func(providers.State, int64, time.Time) response { return response{status: http.StatusNoContent} },
 	})
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/eventstore"
+	"github.com/archonhq/archon/internal/httpx"
 )
 
 // A tenant's refusals are recorded at this rate; a client in a loop must not fill the log. What is left out is counted in
@@ -38,7 +39,7 @@ type refusalRate struct {
 }
 
 // Record appends a refusal with the answer that the caller gets, and returns its position.
-func (r *Refusals) Record(ctx context.Context, caller Caller, refused audit.WriteRefused, answer Answer) (int64, error) {
+func (r *Refusals) Record(ctx context.Context, caller Caller, refused audit.WriteRefused, answer httpx.Answer) (int64, error) {
 	suppressed, allowed := r.admit(caller.Tenant)
 	if !allowed {
 		return 0, ErrSuppressed
@@ -56,8 +57,7 @@ func (r *Refusals) Record(ctx context.Context, caller Caller, refused audit.Writ
 	if caller.Idempotency != nil {
 		request.CommandID = caller.Idempotency.CommandID
 		request.Remember = eventstore.Remember{Fingerprint: caller.Idempotency.Fingerprint, Answer: func(events []eventstore.Recorded) ([]byte, error) {
-			answer.setPosition(events[0].Position)
-			return answer.encode()
+			return encodeAnswer(at(answer, events[0].Position))
 		}}
 	}
 	result, err := r.Handler.Log.Append(ctx, request)

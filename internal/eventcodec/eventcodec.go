@@ -3,8 +3,11 @@
 package eventcodec
 
 import (
+	"slices"
+
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/eventstore"
 )
@@ -22,6 +25,9 @@ func New() *eventstore.Codec {
 		eventstore.Define[providers.Probed](),
 		eventstore.Define[providers.Sampled](),
 		eventstore.Define[audit.WriteRefused](),
+		eventstore.Define[operations.ProjectionRetried](),
+		eventstore.Define[operations.JobRetried](),
+		eventstore.Define[operations.JobDiscarded](),
 	)
 	if err != nil {
 		panic("event codec: " + err.Error())
@@ -31,5 +37,5 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return append(providers.Events(), audit.Events()...)
+	return slices.Concat(providers.Events(), audit.Events(), operations.Events())
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/internal/eventcodec"
 )
@@ -40,6 +41,9 @@ func examples() []domain.Event {
 		providers.Probed{ProviderID: id, LatencyMS: 37, Error: "401: no such key", Failures: 2, Trigger: providers.OnSchedule, CheckedAt: at},
 		providers.Sampled{ProviderID: id, From: at.Truncate(time.Second), To: at, Requests: 2, Errors: 1, Latency: latency},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
+		operations.ProjectionRetried{Name: "providers"},
+		operations.JobRetried{JobID: id},
+		operations.JobDiscarded{JobID: id},
 	}
 }
 
@@ -91,6 +95,8 @@ func folder(context string) string {
 	switch context {
 	case "provider", "providername", "providerhealth":
 		return "providers"
+	case "projection", "job":
+		return "operations"
 	}
 	return context
 }

@@ -1,0 +1,68 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/internal/httpx"
+)
+
+// Writes keeps the record of writes for the HTTP layer: repeated ones get the first answer, refused ones enter the log.
+type Writes struct {
+	Repeats  *Repeats
+	Refusals *Refusals
+	Reads    ReadYourWrites
+}
+
+var _ httpx.Writes = (*Writes)(nil)
+
+// Begin implements httpx.Writes.
+func (w *Writes) Begin(ctx context.Context, request *httpx.Request) (httpx.Begun, error) {
+	named, earlier, done, err := w.Repeats.Begin(ctx, request.Principal.Tenant, request.Principal.UserID,
+		request.Method, request.Target, request.IdempotencyKey, request.Body)
+	begun := httpx.Begun{Done: done}
+	if err != nil {
+		return begun, err
+	}
+	begun.Context = withIdempotency(ctx, named)
+	if earlier != nil {
+		answer := w.Reads.settle(ctx, *earlier, request.Principal.Tenant, tables...)
+		begun.Answer = &answer
+		httpx.MarkRecorded(ctx)
+	}
+	return begun, nil
+}
+
+// Record implements httpx.Writes.
+func (w *Writes) Record(ctx context.Context, refused httpx.Refused) (int64, error) {
+	caller := callerOf(ctx)
+	caller.Status = refused.Answer.Status
+	resourceType, resourceID := resourceOf(refused)
+	position, err := w.Refusals.Record(ctx, caller, audit.WriteRefused{
+		ResourceType: resourceType, ResourceID: resourceID, Code: refused.Code, Message: refused.Message, Details: refused.Details,
+	}, refused.Answer)
+	if errors.Is(err, ErrSuppressed) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	w.Reads.settle(ctx, outcome{position: position}, caller.Tenant, "audit_index")
+	return position, nil
+}
+
+// resourceOf names what a refused write was about, by its route.
+func resourceOf(refused httpx.Refused) (resourceType, id string) {
+	for _, route := range []struct{ prefix, resourceType, parameter string }{
+		{"/api/v1/router/providers", "provider", "id"},
+		{"/api/v1/jobs", "job", "id"},
+		{"/api/v1/projections", "projection", "name"},
+	} {
+		if strings.HasPrefix(refused.Request.Path, route.prefix) {
+			return route.resourceType, refused.PathParams[route.parameter]
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,43 @@
+package httpx
+
+import (
+	"net/http"
+
+	"github.com/archonhq/archon/api"
+)
+
+// One line a write of the document; a test fails where one is missing.
+var (
+	_ api.RegisterProviderResponseObject   = Answer{}
+	_ api.ChangeProviderResponseObject     = Answer{}
+	_ api.RemoveProviderResponseObject     = Answer{}
+	_ api.ReplaceCredentialsResponseObject = Answer{}
+	_ api.TestConnectionResponseObject     = Answer{}
+	_ api.RetryProjectionResponseObject    = Answer{}
+	_ api.RetryJobResponseObject           = Answer{}
+	_ api.DiscardJobResponseObject         = Answer{}
+)
+
+// VisitRegisterProviderResponse sends the answer.
+func (a Answer) VisitRegisterProviderResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitChangeProviderResponse sends the answer.
+func (a Answer) VisitChangeProviderResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRemoveProviderResponse sends the answer.
+func (a Answer) VisitRemoveProviderResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceCredentialsResponse sends the answer.
+func (a Answer) VisitReplaceCredentialsResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitTestConnectionResponse sends the answer.
+func (a Answer) VisitTestConnectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRetryProjectionResponse sends the answer.
+func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRetryJobResponse sends the answer.
+func (a Answer) VisitRetryJobResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitDiscardJobResponse sends the answer.
+func (a Answer) VisitDiscardJobResponse(w http.ResponseWriter) error { return a.write(w) }

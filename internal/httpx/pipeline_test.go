@@ -1,0 +1,468 @@
+package httpx_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/archonhq/archon/api"
+	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/internal/auth"
+	"github.com/archonhq/archon/internal/httpx"
+)
+
+const goodBody = `{"name": "OpenAI", "type": "openai", "base_url": "https://api.openai.com/v1", "api_key": "sk-1"}`
+
+// body is one that is valid for the operation, or empty.
+func bodyFor(operation string) string {
+	switch operation {
+	case "registerProvider":
+		return goodBody
+	case "changeProvider":
+		return `{"is_enabled": false}`
+	case "replaceCredentials":
+		return `{"api_key": "sk-1"}`
+	default:
+		return ""
+	}
+}
+
+func fill(path string) string {
+	return strings.NewReplacer("{id}", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10", "{name}", "providers").Replace(path)
+}
+
+var _ = Describe("every operation", func() {
+	It("lets in exactly the roles that the document names", func() {
+		allowed := map[any][]string{
+			"any": {"viewer", "operator", "admin", "auditor", "nobody"}, "viewer": {"viewer", "operator", "admin", "auditor"},
+			"operator": {"operator", "admin"}, "admin": {"admin"}, "audit": {"auditor", "admin"},
+		}
+		s := newStack()
+		eachOperation(func(method, path string, o *openapi3.Operation) {
+			for _, role := range []string{"viewer", "operator", "admin", "auditor", "nobody"} {
+				got := s.do(call{method: method, path: fill(path), token: role + ".acme", body: bodyFor(o.OperationID)})
+				at := method + " " + path + " as " + role
+				if contains(allowed[o.Extensions["x-archon-role"]], role) {
+					Expect(got.Code).To(Equal(statusReached), at+": "+got.Body.String())
+					continue
+				}
+				Expect(got.Code).To(Equal(http.StatusForbidden), at)
+				Expect(got.failure()).To(Equal(failure{
+					Code: "forbidden", Message: "Your roles do not allow this.",
+					Details: map[string]any{"required_role": o.Extensions["x-archon-role"]},
+				}))
+			}
+		})
+	})
+
+	It("wants a token, and says so before anything else", func() {
+		s := newStack()
+		eachOperation(func(method, path string, _ *openapi3.Operation) {
+			got := s.do(call{method: method, path: fill(path) + "?unknown=1", body: "{"})
+			Expect(got.Code).To(Equal(http.StatusUnauthorized), method+" "+path)
+			Expect(got.failure().Code).To(Equal("unauthenticated"))
+			Expect(got.Header().Get("WWW-Authenticate")).To(Equal(`Bearer realm="archon"`))
+			Expect(got.Header().Get("X-Correlation-ID")).NotTo(BeEmpty())
+		})
+		Expect(s.handlers.reached).To(BeEmpty())
+		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 19))
+	})
+
+	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {
+		s := newStack()
+		got := s.do(call{method: "GET", path: "/api/v1/me", token: "rubbish"})
+		Expect(got.Code).To(Equal(http.StatusUnauthorized))
+		Expect(got.Header().Get("WWW-Authenticate")).To(ContainSubstring(`error="invalid_token"`))
+		Expect(got.Body.String()).NotTo(ContainSubstring("rubbish"))
+
+		s = newStack(func(s *stack) { s.verifier.err = auth.ErrUnavailable })
+		got = s.do(call{method: "GET", path: "/api/v1/me", token: "admin.acme"})
+		Expect(got.Code).To(Equal(http.StatusServiceUnavailable))
+		Expect(got.Header().Get("Retry-After")).To(Equal("1"))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeZero())
+	})
+
+	It("is authorised before the request is looked at", func() {
+		got := newStack().do(call{method: "POST", path: providersPath + "?x=1", token: "viewer.acme", body: "{", header: headers([]string{"Accept", "text/html"})})
+		Expect(got.Code).To(Equal(http.StatusForbidden))
+	})
+})
+
+var _ = Describe("an unknown path or method", func() {
+	It("is a 404 in the envelope", func() {
+		got := newStack().get("/api/v1/nothing")
+		Expect(got.Code).To(Equal(http.StatusNotFound))
+		Expect(got.failure().Code).To(Equal("not_found"))
+	})
+
+	It("is a 405 with Allow in the envelope", func() {
+		got := newStack().do(call{method: "PUT", path: providersPath, token: "admin.acme"})
+		Expect(got.Code).To(Equal(http.StatusMethodNotAllowed))
+		Expect(got.failure().Code).To(Equal("method_not_allowed"))
+		Expect(got.Header().Get("Allow")).To(And(ContainSubstring("GET"), ContainSubstring("POST"), Not(ContainSubstring("PUT"))))
+	})
+
+	It("answers HEAD as GET", func() {
+		s := newStack()
+		Expect(s.do(call{method: "HEAD", path: "/api/v1/me", token: "admin.acme"}).Code).To(Equal(statusReached))
+		Expect(s.handlers.request.Method).To(Equal("GET"))
+	})
+})
+
+var _ = Describe("a request", func() {
+	It("is described to the handler", func() {
+		s := newStack()
+		id := "01976B2E-6B3A-7C41-9D0E-3B6C5A4F2E12"
+		s.do(call{
+			method: "PATCH", path: providersPath + "/a%2Fb", token: "admin.acme", body: `{"name": "x"}`,
+			header: headers([]string{
+				"X-Correlation-ID", id, "Idempotency-Key", "k1", "If-Match", `"3"`, "Prefer", "return=minimal", "Prefer", "respond-async",
+				"User-Agent", "curl/8\x01", "X-Forwarded-For", "198.51.100.7",
+			}),
+		})
+		r := s.handlers.request
+		Expect(r.Operation).To(Equal("changeProvider"))
+		Expect(r.Method).To(Equal("PATCH"))
+		Expect(r.Path).To(Equal(providersPath + "/{id}"))
+		Expect(r.Target).To(Equal(providersPath + "/a%2Fb"))
+		Expect(r.SuccessStatus).To(Equal(200))
+		Expect(r.Principal.Tenant).To(Equal("acme"))
+		Expect(r.Principal.Roles).To(ConsistOf(auth.RoleAdmin))
+		Expect(r.IP).To(Equal("198.51.100.7"))
+		Expect(r.UserAgent).To(Equal("curl/8"))
+		Expect(r.IdempotencyKey).To(Equal("k1"))
+		Expect(r.IfMatch.Versions).To(Equal([]int64{3}))
+		Expect(r.RespondAsync).To(BeTrue())
+		Expect(string(r.Body)).To(Equal(`{"name": "x"}`))
+		Expect(r.CorrelationID).To(Equal(strings.ToLower(id)))
+		Expect(uuid.MustParse(r.RequestID).Version()).To(Equal(uuid.Version(7)))
+		Expect(r.RequestID).NotTo(Equal(r.CorrelationID))
+		Expect(s.handlers.mark).To(Equal("begun"), "the handler gets the context of Begin")
+	})
+
+	DescribeTable("makes its own correlation id where the client's is not one UUID", func(sent ...string) {
+		header := http.Header{"X-Correlation-Id": sent}
+		got := newStack().do(call{method: "GET", path: "/api/v1/me", token: "admin.acme", header: header})
+		made := got.Header().Get("X-Correlation-ID")
+		Expect(uuid.MustParse(made).Version()).To(Equal(uuid.Version(7)))
+		Expect(sent).NotTo(ContainElement(made))
+	},
+		Entry("none"), Entry("text", "abc"), Entry("injection", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e1\n"),
+		Entry("in braces", "{01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e12}"),
+		Entry("two", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e12", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e13"),
+	)
+
+	It("gets security headers and is not cached", func() {
+		header := newStack().get("/api/v1/me").Header()
+		Expect(header.Get("X-Content-Type-Options")).To(Equal("nosniff"))
+		Expect(header.Get("Content-Security-Policy")).To(ContainSubstring("default-src 'none'"))
+		Expect(header.Get("Cache-Control")).To(Equal("no-store"))
+	})
+
+	It("leaves one log line, one metric and one span, with the template and without the path", func() {
+		s := newStack()
+		s.do(call{method: "GET", path: providersPath + "/CANARY-ID?as_of=2025-01-01T00:00:00Z", token: "viewer.acme"})
+		var line map[string]any
+		Expect(json.Unmarshal(s.log.Bytes(), &line)).To(Succeed(), s.log.String())
+		Expect(line).To(And(
+			HaveKeyWithValue("msg", "request"), HaveKeyWithValue("route", providersPath+"/{id}"), HaveKeyWithValue("status", 418.0),
+			HaveKeyWithValue("code", "reached"), HaveKeyWithValue("tenant", "acme"), HaveKeyWithValue("correlation_id", s.handlers.request.CorrelationID),
+			HaveKeyWithValue("request_id", s.handlers.request.RequestID), HaveKey("trace_id"),
+		))
+		Expect(s.log.String()).NotTo(ContainSubstring("CANARY"))
+		Expect(metric(s, "archon_http_request_duration_seconds")).To(BeNumerically("==", 1))
+		Expect(s.get("/metrics").Body.String()).To(And(
+			ContainSubstring(`route="/api/v1/router/providers/{id}"`), Not(ContainSubstring("CANARY"))))
+		spans := s.spans.GetSpans()
+		Expect(spans[0].Name).To(Equal("GET " + providersPath + "/{id}"))
+	})
+
+	It("does not let clients choose metric labels", func() {
+		s := newStack()
+		s.do(call{method: "CANARY", path: "/CANARY"})
+		got := s.get("/metrics").Body.String()
+		Expect(got).To(And(ContainSubstring(`method="other"`), Not(ContainSubstring("CANARY"))))
+	})
+})
+
+var _ = Describe("an answer", func() {
+	It("of a read has the headers that the handler sets", func() {
+		s := newStack()
+		tag := httpx.ETag(3)
+		s.handlers.provider = &api.GetProvider200JSONResponse{
+			Body: api.ProviderEnvelope{Data: api.Provider{ID: "p"}}, Headers: api.GetProvider200ResponseHeaders{ETag: &tag},
+		}
+		got := s.get(providersPath + "/p")
+		Expect(got.Code).To(Equal(200))
+		Expect(got.Header().Get("ETag")).To(Equal(`"3"`))
+		Expect(got.Header().Get("X-Correlation-ID")).NotTo(BeEmpty())
+	})
+
+	It("of a write is what the handler made, byte for byte, stored or not", func() {
+		s := newStack()
+		var made httpx.Answer
+		s.handlers.write = func(ctx context.Context) (httpx.Answer, error) {
+			var err error
+			made, err = httpx.NewAnswer(ctx, 201, map[string]string{"id": "p"})
+			made = made.With("ETag", httpx.ETag(1)).With("X-Event-Position", "7")
+			return made, err
+		}
+		first := s.post(goodBody)
+		Expect(first.Code).To(Equal(201))
+		Expect(first.Header().Get("ETag")).To(Equal(`"1"`))
+		Expect(first.Header().Get("Idempotent-Replayed")).To(BeEmpty())
+		var envelope struct {
+			Data map[string]string
+			Meta api.Meta
+		}
+		Expect(json.Unmarshal(first.Body.Bytes(), &envelope)).To(Succeed())
+		Expect(envelope.Data).To(HaveKeyWithValue("id", "p"))
+		Expect(envelope.Meta.RequestID).To(Equal(s.handlers.request.RequestID))
+		Expect(envelope.Meta.Timestamp.Location()).To(Equal(time.UTC))
+
+		stored, err := json.Marshal(made)
+		Expect(err).NotTo(HaveOccurred())
+		var recalled httpx.Answer
+		Expect(json.Unmarshal(stored, &recalled)).To(Succeed())
+		s.book.answers["again"] = recalled
+		s.handlers.reached = nil
+		second := s.post(goodBody, "Idempotency-Key", "again")
+		Expect(second.Code).To(Equal(201))
+		Expect(second.Body.String()).To(Equal(first.Body.String()))
+		Expect(second.Header().Get("ETag")).To(Equal(`"1"`))
+		Expect(second.Header().Get("X-Event-Position")).To(Equal("7"))
+		Expect(second.Header().Get("Idempotent-Replayed")).To(Equal("true"))
+		Expect(s.handlers.reached).To(BeEmpty())
+		Expect(s.book.done).To(Equal(1))
+	})
+
+	It("of a page names the limit and the next cursor, or null", func() {
+		ctx := httpx.With(context.Background(), &httpx.Request{RequestID: "r"})
+		for next, want := range map[string]string{"": `"next_cursor":null`, "abc": `"next_cursor":"abc"`} {
+			encoded, err := json.Marshal(httpx.ListMeta(ctx, 100, next, nil))
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(encoded)).To(And(ContainSubstring(want), ContainSubstring(`"limit":100`), ContainSubstring(`"request_id":"r"`)))
+		}
+	})
+
+	It("of a handler that fails shows nothing of the cause, which is logged once", func() {
+		s := newStack()
+		s.handlers.read = func(context.Context) error { return errors.New("CANARY dsn") }
+		got := s.get("/api/v1/me")
+		Expect(got.Code).To(Equal(500))
+		Expect(got.failure().Code).To(Equal("internal_error"))
+		Expect(got.failure().Details).To(HaveKeyWithValue("request_id", s.handlers.request.RequestID))
+		Expect(got.Body.String()).NotTo(ContainSubstring("CANARY"))
+		Expect(strings.Count(s.log.String(), "CANARY")).To(Equal(1))
+	})
+
+	It("of a handler that panics is a 500, and the panic's text stays out of the log", func() {
+		s := newStack()
+		s.handlers.read = func(context.Context) error { panic("CANARY") }
+		Expect(s.get("/api/v1/me").Code).To(Equal(500))
+		Expect(s.log.String()).To(And(ContainSubstring("panic with a string"), ContainSubstring("pipeline_test.go"), Not(ContainSubstring("CANARY"))))
+		s.handlers.read = func(context.Context) error { var none *httpx.Request; return errors.New(none.Path) }
+		Expect(s.get("/api/v1/me").Code).To(Equal(500))
+		Expect(s.log.String()).To(ContainSubstring("nil pointer"))
+		s.handlers.read = func(context.Context) error { panic(http.ErrAbortHandler) }
+		Expect(func() { s.get("/api/v1/me") }).To(PanicWith(http.ErrAbortHandler))
+	})
+
+	It("is not made for a client that went away", func() {
+		s := newStack()
+		ctx, cancel := context.WithCancel(context.Background())
+		s.handlers.read = func(ctx context.Context) error { cancel(); return ctx.Err() }
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/me", nil)
+		Expect(err).NotTo(HaveOccurred())
+		r.Header.Set("Authorization", "Bearer admin.acme")
+		s.handler.ServeHTTP(newDiscard(), r)
+		Expect(s.get("/metrics").Body.String()).To(ContainSubstring(`status="499"`))
+		Expect(s.log.String()).NotTo(ContainSubstring(`"level":"WARN"`))
+	})
+})
+
+var _ = Describe("a refused write", func() {
+	It("is recorded with the answer, which names the record's position", func() {
+		s := newStack()
+		s.handlers.write = func(context.Context) (httpx.Answer, error) {
+			return httpx.Answer{}, &domain.Refusal{Kind: domain.Conflict, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}}
+		}
+		got := s.do(call{method: "PATCH", path: providersPath + "/p%0A1", token: "admin.acme", body: `{}`, header: headers([]string{"Idempotency-Key", "k"})})
+		Expect(got.Code).To(Equal(409))
+		Expect(got.Header().Get("X-Event-Position")).To(Equal("77"))
+		Expect(s.book.refused).To(HaveLen(1))
+		refused := s.book.refused[0]
+		Expect(refused.Code).To(Equal("name_taken"))
+		Expect(refused.Details).To(HaveKeyWithValue("name", "is taken"))
+		Expect(refused.Request.Path).To(Equal(providersPath + "/{id}"))
+		Expect(refused.Request.Principal.UserID).To(Equal("u-1"))
+		Expect(refused.PathParams).To(Equal(map[string]string{"id": "p1"}), "without control characters")
+		Expect(refused.Answer.Status).To(Equal(409))
+		Expect(string(refused.Answer.Body)).To(Equal(got.Body.String()))
+		Expect(s.book.marked).To(Equal("begun"), "the record has the context of Begin")
+		Expect(s.book.done).To(Equal(1))
+	})
+
+	DescribeTable("is recorded whatever refused it", func(status int, c call) {
+		s := newStack()
+		c.method, c.path, c.token = "POST", providersPath+c.path, c.token+"admin.acme"
+		Expect(s.do(c).Code).To(Equal(status))
+		Expect(s.book.refused).To(HaveLen(1))
+		Expect(s.book.refused[0].Answer.Status).To(Equal(status))
+		Expect(s.handlers.reached).To(BeEmpty())
+	},
+		Entry("malformed", 400, call{body: "{"}),
+		Entry("unknown parameter", 400, call{path: "?x=1", body: goodBody}),
+		Entry("idempotency key", 400, call{body: goodBody, header: http.Header{"Idempotency-Key": {""}}}),
+		Entry("if-match", 400, call{body: goodBody, header: http.Header{"If-Match": {"3"}}}),
+		Entry("not acceptable", 406, call{body: goodBody, header: http.Header{"Accept": {"text/html"}}}),
+		Entry("too large", 413, call{body: strings.Repeat(" ", httpx.MaxBodyBytes) + goodBody}),
+		Entry("media type", 415, call{body: goodBody, header: http.Header{"Content-Type": {"text/plain"}}}),
+		Entry("schema", 422, call{body: `{}`}),
+	)
+
+	It("is recorded when the role is missing", func() {
+		s := newStack()
+		s.do(call{method: "DELETE", path: providersPath + "/p", token: "viewer.acme"})
+		Expect(s.book.refused).To(HaveLen(1))
+		Expect(s.book.refused[0].Code).To(Equal("forbidden"))
+		Expect(s.book.begun).To(BeEmpty(), "authorisation comes first")
+	})
+
+	It("is not recorded when it is a read, a 429, a 5xx, recorded already or a repetition", func() {
+		s := newStack()
+		s.get(providersPath + "?limit=0")
+		s.do(call{method: "GET", path: "/api/v1/audit", token: "viewer.acme"})
+		for _, err := range []error{httpx.TooManyRequests("busy", "Busy.", time.Second), errors.New("broken")} {
+			s.handlers.write = func(context.Context) (httpx.Answer, error) { return httpx.Answer{}, err }
+			s.post(goodBody)
+		}
+		s.handlers.write = func(ctx context.Context) (httpx.Answer, error) {
+			httpx.MarkRecorded(ctx)
+			return httpx.Answer{}, httpx.NotFound()
+		}
+		Expect(s.post(goodBody).Code).To(Equal(404))
+		s.book.answers["k"] = httpx.NotFound().Answer()
+		got := s.post(`{"other": 1}`, "Idempotency-Key", "k")
+		Expect(got.Code).To(Equal(404))
+		Expect(got.Header().Get("Idempotent-Replayed")).To(Equal("true"))
+		Expect(s.book.refused).To(BeEmpty())
+	})
+
+	It("is answered all the same where the record fails, and where the client has gone the record is made", func() {
+		s := newStack()
+		s.book.recordErr = errors.New("log away")
+		got := s.post(`{}`)
+		Expect(got.Code).To(Equal(422))
+		Expect(got.Header().Get("X-Event-Position")).To(BeEmpty())
+		Expect(s.log.String()).To(ContainSubstring("refused write not recorded"))
+
+		ctx, cancel := context.WithCancel(context.Background())
+		s.handlers.write = func(context.Context) (httpx.Answer, error) { cancel(); return httpx.Answer{}, httpx.NotFound() }
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, providersPath, strings.NewReader(goodBody))
+		Expect(err).NotTo(HaveOccurred())
+		r.Header = http.Header{"Authorization": {"Bearer admin.acme"}, "Content-Type": {"application/json"}}
+		s.handler.ServeHTTP(newDiscard(), r)
+		Expect(s.book.refused).To(HaveLen(2))
+	})
+
+	It("by Begin is recorded, and Done is called", func() {
+		s := newStack()
+		s.book.beginErr = &domain.Refusal{Kind: domain.Invalid, Code: "idempotency_key_reused", Message: "Used."}
+		got := s.post(goodBody, "Idempotency-Key", "k")
+		Expect(got.Code).To(Equal(422))
+		Expect(got.failure().Code).To(Equal("idempotency_key_reused"))
+		Expect(s.book.refused).To(HaveLen(1))
+		Expect(s.book.done).To(Equal(1))
+	})
+})
+
+var _ = Describe("X-Min-Position", func() {
+	quick := func(s *stack) { s.config.WaitBound = 20 * time.Millisecond }
+
+	It("holds a read back until the position is shown", func() {
+		s := newStack(quick, func(s *stack) { s.waiter.reached = 5 })
+		got := s.get(providersPath, "X-Min-Position", "5")
+		Expect(got.Code).To(Equal(statusReached))
+		Expect(got.Header().Get("X-Projection-Lag")).To(BeEmpty())
+		Expect(s.waiter.asked).To(Equal([]string{"acme listProviders"}))
+		s.get(providersPath)
+		s.get(providersPath, "X-Min-Position", "0")
+		Expect(s.waiter.asked).To(HaveLen(1))
+	})
+
+	It("goes on with X-Projection-Lag past the bound", func() {
+		s := newStack(quick)
+		got := s.get("/api/v1/me", "X-Min-Position", "9223372036854775807")
+		Expect(got.Code).To(Equal(statusReached))
+		Expect(got.Header().Get("X-Projection-Lag")).To(Equal("true"))
+	})
+
+	It("is a 400 where it is malformed and a 503 where the wait fails", func() {
+		s := newStack(quick)
+		got := s.get("/api/v1/me", "X-Min-Position", "-1")
+		Expect(got.Code).To(Equal(400))
+		Expect(got.failure()).To(Equal(failure{
+			Code: "invalid_header", Message: "The request has headers that do not fit.",
+			Details: map[string]any{"X-Min-Position": "must be one whole number of at least 0"},
+		}))
+		s.waiter.err = io.ErrUnexpectedEOF
+		Expect(s.get("/api/v1/me", "X-Min-Position", "1").Code).To(Equal(503))
+	})
+
+	It("does not wait where the bound is off", func() {
+		s := newStack(func(s *stack) { s.config.WaitBound = -1 })
+		Expect(s.get("/api/v1/me", "X-Min-Position", "1").Header().Get("X-Projection-Lag")).To(Equal("true"))
+	})
+})
+
+var _ = Describe("New", func() {
+	It("wants its parts", func() {
+		_, err := httpx.New(httpx.Config{})
+		Expect(err).To(MatchError(ContainSubstring("must be set")))
+	})
+})
+
+func contains(list []string, item string) bool {
+	for _, one := range list {
+		if one == item {
+			return true
+		}
+	}
+	return false
+}
+
+// metric is the sum over all labels: of a counter its value, of a histogram its count.
+func metric(s *stack, name string) float64 {
+	GinkgoHelper()
+	families, err := s.metrics.Gather()
+	Expect(err).NotTo(HaveOccurred())
+	sum := 0.0
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, one := range family.GetMetric() {
+			sum += one.GetCounter().GetValue() + float64(one.GetHistogram().GetSampleCount())
+		}
+	}
+	return sum
+}
+
+// discard is a connection that nobody reads.
+type discard struct{ header http.Header }
+
+func newDiscard() *discard                     { return &discard{header: http.Header{}} }
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}

@@ -1,0 +1,187 @@
+package readapi
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/archonhq/archon/api"
+	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/internal/httpx"
+)
+
+// Shares of the calls whose latency is shown.
+const (
+	median = 0.50
+	p95    = 0.95
+	p99    = 0.99
+)
+
+// callCounts is what calls came to over some time.
+type callCounts struct {
+	requests, errors int64
+	latency          providers.Histogram
+}
+
+func (c *callCounts) add(s slotRow) {
+	c.requests += s.Requests
+	c.errors += s.Errors
+	c.latency.Merge(providers.FromCounts(s.Latency))
+}
+
+// percentile is nil where there were no calls.
+func (c *callCounts) percentile(share float64) *float64 {
+	milliseconds, ok := c.latency.Percentile(share)
+	if !ok {
+		return nil
+	}
+	return rounded(milliseconds)
+}
+
+func (c *callCounts) errorRate() *float64 {
+	if c.requests == 0 {
+		return nil
+	}
+	const percent = 100
+	return rounded(float64(c.errors) * percent / float64(c.requests))
+}
+
+// rounded keeps two decimals: the histogram's buckets are far wider.
+func rounded(value float64) *float64 {
+	const hundredths = 100
+	value = math.Round(value*hundredths) / hundredths
+	return &value
+}
+
+type slotRow struct {
+	ProviderID       uuid.UUID
+	SlotStart        time.Time
+	Requests, Errors int64
+	Latency          []int64
+}
+
+// window is a period that health is shown for, and the width of the slots it is made of.
+type window struct {
+	length time.Duration
+	slot   time.Duration
+}
+
+func windowOf(name *api.Window) window {
+	if name == nil {
+		return window{time.Hour, 10 * time.Second}
+	}
+	switch *name {
+	case api.HealthWindowN24H:
+		return window{24 * time.Hour, time.Minute}
+	case api.HealthWindowN7D:
+		return window{7 * 24 * time.Hour, 10 * time.Minute}
+	default:
+		return window{time.Hour, 10 * time.Second}
+	}
+}
+
+// recentCalls sums the calls of the last StatusWindow by provider.
+func (p *Providers) recentCalls(ctx context.Context, tenant string, rows []providerRow) (map[uuid.UUID]callCounts, error) {
+	const slot = 10 * time.Second
+	slots, err := p.slots(ctx, tenant, rows, window{providers.StatusWindow, slot})
+	if err != nil {
+		return nil, err
+	}
+	calls := map[uuid.UUID]callCounts{}
+	for _, s := range slots {
+		counts := calls[s.ProviderID]
+		counts.add(s)
+		calls[s.ProviderID] = counts
+	}
+	return calls, nil
+}
+
+func (p *Providers) slots(ctx context.Context, tenant string, rows []providerRow, w window) ([]slotRow, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	ids := make([]uuid.UUID, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].ID
+	}
+	return query[slotRow](ctx, p.Database, tenant, `select s.provider_id, s.slot_start, s.requests, s.errors, s.latency
+		from unnest($2::uuid[]) as p(id) cross join lateral (
+			select * from provider_health_slots s where s.tenant_id = $1 and s.provider_id = p.id and s.seconds = $3 and s.slot_start > $4) s
+		order by s.provider_id, s.slot_start`, ids, int(w.slot/time.Second), p.Now().Add(-w.length))
+}
+
+// GetProviderHealth implements api.StrictServerInterface.
+func (p *Providers) GetProviderHealth(ctx context.Context, request api.GetProviderHealthRequestObject) (api.GetProviderHealthResponseObject, error) {
+	tenant := httpx.From(ctx).Principal.Tenant
+	row, err := p.row(ctx, tenant, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	health, err := p.healthOf(ctx, tenant, []providerRow{row}, windowOf(request.Params.Window))
+	if err != nil {
+		return nil, err
+	}
+	return api.GetProviderHealth200JSONResponse{Data: health[0], Meta: httpx.Meta(ctx)}, nil
+}
+
+// ListProviderHealth implements api.StrictServerInterface.
+func (p *Providers) ListProviderHealth(ctx context.Context, request api.ListProviderHealthRequestObject) (api.ListProviderHealthResponseObject, error) {
+	tenant := httpx.From(ctx).Principal.Tenant
+	rows, page, err := p.page(ctx, tenant, request.Params.Limit, request.Params.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	health, err := p.healthOf(ctx, tenant, rows, windowOf(request.Params.Window))
+	if err != nil {
+		return nil, err
+	}
+	return api.ListProviderHealth200JSONResponse{Data: health, Meta: page.meta(ctx)}, nil
+}
+
+func (p *Providers) healthOf(ctx context.Context, tenant string, rows []providerRow, w window) ([]api.ProviderHealth, error) {
+	recent, err := p.recentCalls(ctx, tenant, rows)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := p.slots(ctx, tenant, rows, w)
+	if err != nil {
+		return nil, err
+	}
+	totals := map[uuid.UUID]*callCounts{}
+	history := map[uuid.UUID][]api.HealthPoint{}
+	for _, s := range slots {
+		if totals[s.ProviderID] == nil {
+			totals[s.ProviderID] = &callCounts{}
+		}
+		totals[s.ProviderID].add(s)
+		history[s.ProviderID] = append(history[s.ProviderID], s.point(w.slot))
+	}
+	list := make([]api.ProviderHealth, 0, len(rows))
+	for i := range rows {
+		row := &rows[i]
+		total := totals[row.ID]
+		if total == nil {
+			total = &callCounts{}
+		}
+		list = append(list, api.ProviderHealth{
+			ProviderID: row.ID.String(), CurrentStatus: api.HealthStatus(row.status(recent[row.ID])),
+			LatencyMsP50: total.percentile(median), LatencyMsP95: total.percentile(p95), LatencyMsP99: total.percentile(p99),
+			ErrorRatePct: total.errorRate(), RequestsPerMinute: *rounded(float64(total.requests) / w.length.Minutes()),
+			LastCheckAt: row.LastCheckAt, History: append([]api.HealthPoint{}, history[row.ID]...),
+			// Nothing trips a breaker before calls are routed.
+			CircuitBreaker: api.CircuitBreaker{State: api.CircuitBreakerStateClosed},
+		})
+	}
+	return list, nil
+}
+
+func (s slotRow) point(width time.Duration) api.HealthPoint {
+	var counts callCounts
+	counts.add(s)
+	return api.HealthPoint{
+		Timestamp: s.SlotStart.UTC(), LatencyP50: counts.percentile(median), ErrorRate: counts.errorRate(),
+		RPM: *rounded(float64(s.Requests) / width.Minutes()),
+	}
+}

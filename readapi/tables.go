@@ -1,0 +1,12 @@
+package readapi
+
+// TablesOf names the projections that an operation reads, for X-Min-Position; none where it reads the log itself.
+func TablesOf(operation string) []string {
+	switch operation {
+	case "listProviders", "getProvider", "getProvidersHealth", "listProviderHealth", "getProviderHealth":
+		return []string{"providers"}
+	case "listAudit":
+		return []string{"audit_index"}
+	}
+	return nil
+}
