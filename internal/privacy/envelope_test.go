@@ -35,21 +35,21 @@ func (h *hexBytes) UnmarshalText(text []byte) error {
 	return err
 }
 
-func loadVectors(t testing.TB) vectors {
-	t.Helper()
+func loadVectors(tb testing.TB) vectors {
+	tb.Helper()
 
 	text, err := os.ReadFile("testdata/envelope-v1.json")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 
 	var loaded vectors
 	if err := json.Unmarshal(text, &loaded); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 
 	if len(loaded.Valid) < 5 || len(loaded.Tampered) < 7 || len(loaded.Malformed) < 10 {
-		t.Fatal("vectors are missing")
+		tb.Fatal("vectors are missing")
 	}
 
 	return loaded

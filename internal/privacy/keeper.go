@@ -107,8 +107,12 @@ func (k *Keeper) Seal(ctx context.Context, tenant, subject string, plaintext []b
 }
 
 // Open decrypts an envelope that was found in an event of the tenant. Errors are [ErrErased] where the key is gone,
-// [ErrTampered], [ErrInvalid], those of the secret store, and of ctx.
+// [ErrTampered], [ErrInvalid], [ErrMalformed] for the zero envelope, those of the secret store, and of ctx.
 func (k *Keeper) Open(ctx context.Context, tenant string, envelope Envelope) ([]byte, error) {
+	if envelope.IsZero() {
+		return nil, fmt.Errorf("open personal data: %w: there is none", ErrMalformed)
+	}
+
 	key, err := k.openingKey(ctx, keyName{tenant, envelope.KeyID})
 	if err != nil {
 		return nil, fmt.Errorf("open personal data: %w", err)
@@ -248,7 +252,7 @@ func (k *Keeper) load(
 
 	select {
 	case <-ctx.Done():
-		return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+		return nil, ctx.Err()
 	case <-patience:
 		return nil, errNoAnswerYet
 	case result := <-flight:

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -121,7 +120,6 @@ var _ = Describe("Keeper", func() {
 			func(e *privacy.Envelope) { e.Nonce[0] ^= 1 },
 			func(e *privacy.Envelope) { e.Ciphertext[0] ^= 1 },
 			func(e *privacy.Envelope) { e.Ciphertext = e.Ciphertext[:len(e.Ciphertext)-1] },
-			func(e *privacy.Envelope) { e.Ciphertext = nil },
 		} {
 			envelope := seal(ctx, keeper)
 			change(&envelope)
@@ -212,7 +210,7 @@ var _ = Describe("Keeper", func() {
 			Expect(keeper.Erase(ctx, name[0], name[1])).To(MatchError(privacy.ErrInvalid))
 		}
 
-		_, err := keeper.Open(ctx, "a/b", privacy.Envelope{})
+		_, err := keeper.Open(ctx, "a/b", seal(ctx, keeper))
 		Expect(err).To(MatchError(privacy.ErrInvalid))
 
 		_, err = keeper.Seal(ctx, tenant, subject, make([]byte, privacy.MaxPlaintextBytes+1))
@@ -354,93 +352,6 @@ var _ = Describe("Keeper", func() {
 
 			store.fail(nil)
 			expectOpens(ctx, keeper, envelope)
-		})
-	})
-
-	Describe("of clients", func() {
-		It("gives back what it was given", func(ctx SpecContext) {
-			for _, client := range []privacy.Client{
-				{IP: "203.0.113.7", UserAgent: `curl/8.5.0 "<&>"`},
-				{IP: "2001:db8::1"},
-				{},
-			} {
-				envelope, err := keeper.SealClient(ctx, tenant, subject, client)
-				Expect(err).NotTo(HaveOccurred())
-				Expect(keeper.OpenClient(ctx, tenant, envelope)).To(Equal(client))
-			}
-		})
-
-		It("keeps a user agent within bounds", func(ctx SpecContext) {
-			envelope, err := keeper.SealClient(ctx, tenant, subject, privacy.Client{
-				UserAgent: "\xff" + strings.Repeat("日", 100_000),
-			})
-			Expect(err).NotTo(HaveOccurred())
-
-			client, err := keeper.OpenClient(ctx, tenant, envelope)
-			Expect(err).NotTo(HaveOccurred())
-			Expect(client.UserAgent).To(HavePrefix("\uFFFD日"))
-			Expect(client.UserAgent).To(HaveSuffix("日"))
-			Expect(len(client.UserAgent)).To(BeNumerically("~", 1023, 1))
-		})
-
-		It("says that it is something else, or nothing any more", func(ctx SpecContext) {
-			_, err := keeper.OpenClient(ctx, tenant, seal(ctx, keeper))
-			Expect(err).To(MatchError(privacy.ErrMalformed))
-			Expect(err.Error()).NotTo(ContainSubstring("203"))
-
-			Expect(keeper.Erase(ctx, tenant, subject)).To(Succeed())
-			_, err = keeper.OpenClient(ctx, tenant, privacy.Envelope{})
-			Expect(err).To(MatchError(privacy.ErrErased))
-		})
-	})
-
-	Describe("beside the fingerprint key", func() {
-		It("is one for all nodes", func(ctx SpecContext) {
-			keys := make([][]byte, many)
-
-			var group sync.WaitGroup
-			for i := range keys {
-				group.Go(func() {
-					defer GinkgoRecover()
-
-					var err error
-					keys[i], err = privacy.FingerprintKey(ctx, store)
-					Expect(err).NotTo(HaveOccurred())
-				})
-			}
-
-			group.Wait()
-			Expect(keys[0]).To(HaveLen(32))
-			Expect(keys).To(HaveEach(keys[0]))
-			Expect(store.List(ctx, "system")).To(Equal([]string{"fingerprint"}))
-		})
-
-		It("loses a race as well as it wins one", func(ctx SpecContext) {
-			var winner []byte
-
-			store.set(func(f *faultyStore) {
-				f.beforePut = func() {
-					defer GinkgoRecover()
-
-					var err error
-					winner, err = privacy.FingerprintKey(ctx, store)
-					Expect(err).NotTo(HaveOccurred())
-				}
-			})
-			Expect(privacy.FingerprintKey(ctx, store)).To(Equal(winner))
-		})
-
-		It("says what is wrong", func(ctx SpecContext) {
-			store.fail(secrets.ErrUnavailable)
-			_, err := privacy.FingerprintKey(ctx, store)
-			Expect(err).To(MatchError(secrets.ErrUnavailable))
-
-			store.fail(nil)
-			store.set(func(f *faultyStore) { f.beforePut = func() { store.fail(nil) } })
-			_, err = store.Put(ctx, "system/fingerprint", map[string]string{"key": "AAAA"})
-			Expect(err).NotTo(HaveOccurred())
-			_, err = privacy.FingerprintKey(ctx, store)
-			Expect(err).To(MatchError(secrets.ErrCorrupt))
 		})
 	})
 })

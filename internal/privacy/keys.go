@@ -138,7 +138,8 @@ func eraseKeys(ctx context.Context, store secrets.Store, tenant, subject string,
 
 		_, version, err := fetchKey(ctx, store, tenant, id)
 		if errors.Is(err, secrets.ErrNotFound) {
-			if missing++; missing > 1 {
+			missing++
+			if missing > 1 {
 				return generation, nil
 			}
 
