@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 
@@ -40,13 +39,13 @@ type dataEnvelope struct {
 
 // With returns a copy with one header more.
 func (a Answer) With(name, value string) Answer {
-	header := maps.Clone(a.Header)
-	if header == nil {
-		header = map[string]string{}
+	header := map[string]string{http.CanonicalHeaderKey(name): value}
+	for known, kept := range a.Header {
+		if known != http.CanonicalHeaderKey(name) {
+			header[known] = kept
+		}
 	}
-	header[http.CanonicalHeaderKey(name)] = value
-	a.Header = header
-	return a
+	return Answer{Status: a.Status, Header: header, Body: a.Body, Replayed: a.Replayed}
 }
 
 // ETag is the entity tag of a resource's version.

@@ -1,7 +1,6 @@
 package httpx
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -18,9 +17,7 @@ type bodyBinder struct{}
 
 // Bind decodes the body into a generated type.
 func (bodyBinder) Bind(into any, c echo.Context) error {
-	decoder := json.NewDecoder(bytes.NewReader(From(c.Request().Context()).Body))
-	decoder.DisallowUnknownFields()
-	if decoder.Decode(into) != nil {
+	if json.Unmarshal(From(c.Request().Context()).Body, into) != nil {
 		return errUndecodable
 	}
 	return nil

@@ -32,11 +32,11 @@ func clientIP(r *http.Request, trusted []netip.Prefix) string {
 
 // parseHop reads one entry of X-Forwarded-For, which some proxies write with a port.
 func parseHop(hop string) (netip.Addr, bool) {
-	hop = strings.TrimSpace(hop)
-	if withPort, err := netip.ParseAddrPort(hop); err == nil {
+	text := strings.TrimSpace(hop)
+	if withPort, err := netip.ParseAddrPort(text); err == nil {
 		return withPort.Addr().Unmap().WithZone(""), true
 	}
-	addr, err := netip.ParseAddr(hop)
+	addr, err := netip.ParseAddr(text)
 	return addr.Unmap().WithZone(""), err == nil
 }
 

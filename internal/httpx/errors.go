@@ -88,9 +88,13 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Answer renders the error in its envelope.
 func (e *Error) Answer() Answer {
-	body, err := json.Marshal(errorEnvelope{Error: errorBody{Code: e.Code, Message: e.Message, Details: e.Details}})
+	details := e.Details
+	if details == nil {
+		details = map[string]any{}
+	}
+	body, err := json.Marshal(errorEnvelope{Error: errorBody{Code: e.Code, Message: e.Message, Details: details}})
 	if err != nil { // details of a kind that JSON doesn't know, a mistake in our code
-		body, _ = json.Marshal(errorEnvelope{Error: errorBody{Code: e.Code, Message: e.Message}}) //nolint:errchkjson // strings
+		body, _ = json.Marshal(errorEnvelope{Error: errorBody{Code: e.Code, Message: e.Message, Details: map[string]any{}}}) //nolint:errchkjson // strings
 	}
 	answer := Answer{Status: e.Status, Body: body}
 	for name := range e.Header {
@@ -106,7 +110,7 @@ type errorEnvelope struct {
 type errorBody struct {
 	Code    string         `json:"code"`
 	Message string         `json:"message"`
-	Details map[string]any `json:"details,omitempty"`
+	Details map[string]any `json:"details"` // always there, so that clients need not ask
 }
 
 // withHeader returns a copy with one header more.

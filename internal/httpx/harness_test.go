@@ -196,6 +196,10 @@ func (a *answer) failure() failure {
 	Expect(json.Unmarshal(a.Body.Bytes(), &body)).To(Succeed(), a.Body.String())
 	Expect(body.Error.Code).To(MatchRegexp(`^[a-z][a-z0-9_]*$`))
 	Expect(body.Error.Message).NotTo(BeEmpty())
+	Expect(body.Error.Details).NotTo(BeNil(), "clients need not ask whether there are details")
+	if len(body.Error.Details) == 0 {
+		body.Error.Details = nil
+	}
 	return body.Error
 }
 

@@ -83,7 +83,7 @@ func cutTag(list string) (tag, rest string, ok bool) {
 		return "", "", false
 	}
 	tag, rest, ok = strings.Cut(list[1:], `"`)
-	if !ok || strings.ContainsFunc(tag, func(char rune) bool { return char <= ' ' || char == 0x7f }) {
+	if !ok || strings.ContainsFunc(tag, func(char rune) bool { return char <= ' ' || char == '\x7f' }) {
 		return "", "", false
 	}
 	rest = strings.TrimLeft(rest, " \t")

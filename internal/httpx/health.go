@@ -108,7 +108,7 @@ func (h *Health) Report(ctx context.Context) Report {
 		return h.report
 	}
 	// The report serves others too, so it does not end with the one who asked for it.
-	h.report = h.make(context.WithoutCancel(ctx))
+	h.report = h.check(context.WithoutCancel(ctx))
 	h.reported = h.now()
 	return h.report
 }
@@ -135,7 +135,7 @@ type checked struct {
 	err       error
 }
 
-func (h *Health) make(ctx context.Context) Report {
+func (h *Health) check(ctx context.Context) Report {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	report := Report{Status: StateOK, Components: map[string]ComponentReport{}}

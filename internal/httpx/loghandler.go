@@ -26,17 +26,17 @@ func (h contextHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (h contextHandler) Handle(ctx context.Context, record slog.Record) error {
+	told := record.Clone()
 	if request, found := ctx.Value(requestKey{}).(*Request); found {
-		record = record.Clone()
-		record.AddAttrs(slog.String("correlation_id", request.CorrelationID), slog.String("request_id", request.RequestID))
+		told.AddAttrs(slog.String("correlation_id", request.CorrelationID), slog.String("request_id", request.RequestID))
 		if request.Principal.Tenant != "" {
-			record.AddAttrs(slog.String("tenant", request.Principal.Tenant))
+			told.AddAttrs(slog.String("tenant", request.Principal.Tenant))
 		}
 		if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
-			record.AddAttrs(slog.String("trace_id", span.TraceID().String()))
+			told.AddAttrs(slog.String("trace_id", span.TraceID().String()))
 		}
 	}
-	if err := h.inner.Handle(ctx, record); err != nil {
+	if err := h.inner.Handle(ctx, told); err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	return nil

@@ -46,9 +46,9 @@ type Config struct {
 // errIncomplete says that Config lacks a field which has no default.
 var errIncomplete = errors.New("httpx.Config: Handlers, Verifier, Writes, Waiter and Health must be set")
 
-func (c Config) withDefaults() (Config, error) {
+func (c *Config) setDefaults() error {
 	if c.Handlers == nil || c.Verifier == nil || c.Writes == nil || c.Waiter == nil || c.Health == nil {
-		return c, errIncomplete
+		return errIncomplete
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
@@ -64,14 +64,13 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	c.WaitBound = max(cmp.Or(c.WaitBound, defaultWaitBound), 0)
-	return c, nil
+	return nil
 }
 
 // New assembles the HTTP layer: the document's operations behind their middleware, and what stands outside of them. Routes
 // that are mounted on the result by hand pass the outer middleware only; they authenticate for themselves.
 func New(config Config) (*echo.Echo, error) {
-	config, err := config.withDefaults()
-	if err != nil {
+	if err := config.setDefaults(); err != nil {
 		return nil, err
 	}
 	operations, err := loadOperations(api.Document())
@@ -164,10 +163,13 @@ func (r *operationRouter) mount(method, path string, h echo.HandlerFunc, m []ech
 
 // mountMachines serves what load balancers and Prometheus ask for.
 func mountMachines(e *echo.Echo, config Config) {
-	e.GET("/health", echo.WrapHandler(config.Health))
-	e.HEAD("/health", echo.WrapHandler(config.Health))
-	live := func(c echo.Context) error { return c.JSONBlob(http.StatusOK, []byte(`{"status":"ok"}`)) }
-	e.GET("/health/live", live)
-	e.HEAD("/health/live", live)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(config.Metrics, promhttp.HandlerOpts{Registry: config.Metrics})))
+	mountRead(e, "/health", echo.WrapHandler(config.Health))
+	mountRead(e, "/health/live", func(c echo.Context) error { return c.JSONBlob(http.StatusOK, []byte(`{"status":"ok"}`)) })
+	mountRead(e, "/metrics", echo.WrapHandler(promhttp.HandlerFor(config.Metrics, promhttp.HandlerOpts{Registry: config.Metrics})))
+}
+
+// mountRead answers HEAD wherever there is a GET, as HTTP wants.
+func mountRead(e *echo.Echo, path string, h echo.HandlerFunc) {
+	e.HEAD(path, h)
+	e.GET(path, h)
 }

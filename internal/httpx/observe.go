@@ -164,7 +164,7 @@ func panicked(value any) error {
 	if fault, ok := value.(runtime.Error); ok {
 		return fmt.Errorf("panic: %w\n%s", fault, debug.Stack())
 	}
-	return fmt.Errorf("panic with a %T\n%s", value, debug.Stack()) //nolint:err113 // has the stack
+	return fmt.Errorf("panic with a %T\n%s", value, debug.Stack())
 }
 
 // secureHeaders sets the headers that keep browsers from guessing, framing, caching and leaking. The documentation page

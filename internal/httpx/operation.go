@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -61,10 +62,10 @@ func loadOperation(method, path string, item *openapi3.PathItem, described *open
 	o := &operation{id: described.OperationID, method: method, path: path, query: map[string]*openapi3.Schema{}}
 	o.role, _ = described.Extensions[extensionRole].(string)
 	if o.requirement = requirementOf(o.role); o.requirement == 0 {
-		return nil, fmt.Errorf("%s is missing or unknown", extensionRole) //nolint:err113 // a fault of the build
+		return nil, fmt.Errorf("%s is missing or unknown", extensionRole)
 	}
 	if o.status = successOf(described); o.status == 0 {
-		return nil, fmt.Errorf("no success is described") //nolint:err113,perfsprint // a fault of the build
+		return nil, errors.New("no success is described")
 	}
 	for _, parameters := range []openapi3.Parameters{item.Parameters, described.Parameters} {
 		for _, parameter := range parameters {
@@ -76,7 +77,7 @@ func loadOperation(method, path string, item *openapi3.PathItem, described *open
 	if described.RequestBody != nil {
 		media := described.RequestBody.Value.Content.Get(mediaTypeJSON)
 		if media == nil || media.Schema == nil || !described.RequestBody.Value.Required {
-			return nil, fmt.Errorf("the body is not required JSON with a schema") //nolint:err113,perfsprint // a fault of the build
+			return nil, errors.New("the body is not required JSON with a schema")
 		}
 		o.body = media.Schema.Value
 	}

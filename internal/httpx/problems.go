@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -21,11 +22,9 @@ type problems map[string]any
 
 // add notes the first reason for a path.
 func (p problems) add(path, reason string) {
-	if path == "" {
-		path = wholeBody
-	}
-	if _, found := p[path]; !found && len(p) < maxProblems {
-		p[path] = reason
+	field := cmp.Or(path, wholeBody)
+	if _, found := p[field]; !found && len(p) < maxProblems {
+		p[field] = reason
 	}
 }
 
@@ -43,14 +42,15 @@ func (p problems) addSchemaErrors(path string, err error) {
 		p.add(path, "does not fit")
 		return
 	}
+	field := path
 	for _, key := range one.JSONPointer() {
-		path = join(path, key)
+		field = join(field, key)
 	}
 	if one.SchemaField == "properties" {
-		p.addUnknown(path, one)
+		p.addUnknown(field, one)
 		return
 	}
-	p.add(path, reasonFor(one.Schema, one.SchemaField))
+	p.add(field, reasonFor(one.Schema, one.SchemaField))
 }
 
 // addUnknown notes the fields of an object that its schema does not have.
@@ -65,11 +65,10 @@ func (p problems) addUnknown(path string, err *openapi3.SchemaError) {
 
 // join appends a key to a path. A key is the client's text where the schema does not name it.
 func join(path, key string) string {
-	key = showable(key)
 	if path == "" {
-		return key
+		return showable(key)
 	}
-	return path + "." + key
+	return path + "." + showable(key)
 }
 
 const (

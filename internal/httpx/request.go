@@ -145,17 +145,18 @@ const maxUserAgentBytes = 512
 
 // cleanText cuts text that goes into the log to max bytes of printable UTF-8.
 func cleanText(text string, maxBytes int) string {
-	text = strings.Map(func(char rune) rune {
+	clean := strings.Map(func(char rune) rune {
 		if unicode.IsControl(char) {
 			return -1
 		}
 		return char
 	}, strings.ToValidUTF8(text, "�"))
-	if len(text) <= maxBytes {
-		return text
+	if len(clean) <= maxBytes {
+		return clean
 	}
-	for maxBytes > 0 && !utf8.RuneStart(text[maxBytes]) {
-		maxBytes--
+	end := maxBytes
+	for end > 0 && !utf8.RuneStart(clean[end]) {
+		end--
 	}
-	return text[:maxBytes]
+	return clean[:end]
 }

@@ -60,7 +60,7 @@ var errNotBoolean = errors.New("neither true nor false")
 func parseParameter(sent string, schema *openapi3.Schema) (any, error) {
 	switch {
 	case schema.Type.Is(openapi3.TypeInteger):
-		return strconv.ParseInt(sent, decimal, 64) //nolint:wrapcheck // only that there is an error counts
+		return strconv.ParseInt(sent, decimal, 64)
 	case schema.Type.Is(openapi3.TypeBoolean):
 		if sent != "true" && sent != "false" {
 			return nil, errNotBoolean
@@ -156,7 +156,7 @@ func checkMore(found problems, path string, value any, schema *openapi3.Schema) 
 func schemaOptions() []openapi3.SchemaValidationOption {
 	isTime := openapi3.NewCallbackValidator(func(text string) error {
 		_, err := time.Parse(time.RFC3339, text)
-		return err //nolint:wrapcheck // only that there is an error counts
+		return err
 	})
 	return []openapi3.SchemaValidationOption{
 		openapi3.MultiErrors(), openapi3.VisitAsRequest(), openapi3.WithStringFormatValidator("date-time", isTime),
