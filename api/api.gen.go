@@ -951,7 +951,7 @@ type RegisterProvider struct {
 	//
 	//
 	// Example: https://api.openai.com/v1
-	BaseURL BaseURL `json:"base_url"`
+	BaseURL *BaseURL `json:"base_url,omitempty"`
 
 	// Capabilities Example: ["vision","streaming"]
 	Capabilities *Capabilities `json:"capabilities,omitempty"`

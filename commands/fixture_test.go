@@ -88,9 +88,9 @@ func (f *fixture) begin(ctx context.Context, key, body string) (httpx.Begun, err
 }
 
 func (f *fixture) register(ctx context.Context, name string) (httpx.Answer, error) {
-	key := "sk-of-" + name
+	key, openAI := "sk-of-"+name, "https://api.openai.com"
 	done, err := f.providers.RegisterProvider(ctx, api.RegisterProviderRequestObject{
-		Body: &api.RegisterProvider{Name: name, Type: "openai", BaseURL: "https://api.openai.com", APIKey: &key},
+		Body: &api.RegisterProvider{Name: name, Type: "openai", BaseURL: &openAI, APIKey: &key},
 	})
 	answer, _ := done.(httpx.Answer)
 	return answer, err //nolint:wrapcheck // a test

@@ -79,6 +79,9 @@ func (o outcome) repeated() bool { return o.Replayed }
 type folded[S any] struct {
 	state    S
 	versions map[string]int64
+	// last is the highest position that was folded, created the time of the first event of the target.
+	last    int64
+	created time.Time
 }
 
 func (f folded[S]) version(stream string) int64 { return f.versions[stream] }
@@ -106,8 +109,7 @@ func handle[S, C any](ctx context.Context, h *Handler, caller Caller, t task[S, 
 			return unchanged(ctx, h, caller, t, before)
 		}
 		done, err := appendDecided(ctx, h, caller, meta, t, before, decided)
-		var lost *eventstore.ConflictError
-		if !errors.As(err, &lost) {
+		if _, lost := errors.AsType[*eventstore.ConflictError](err); !lost {
 			return done, err
 		}
 	}
@@ -129,31 +131,44 @@ func fold[S, C any](ctx context.Context, h *Handler, tenant string, t task[S, C]
 	if t.unguarded {
 		return f, nil
 	}
-	streams := t.streams
-	for len(streams) > 0 {
-		for _, stream := range streams {
-			if _, done := f.versions[stream]; done {
-				continue
-			}
-			events, err := h.Log.Load(ctx, tenant, stream, 0)
-			if err != nil {
-				return f, err //nolint:wrapcheck // says which stream already
-			}
-			f.versions[stream] = int64(len(events))
-			for i := range events {
-				payload, err := h.Codec.Decode(events[i].Type, events[i].Data)
-				if err != nil {
-					return f, fmt.Errorf("fold %s: %w", stream, err)
-				}
-				f.state = t.decider.Evolve(f.state, payload)
-			}
+	for _, stream := range t.streams {
+		if err := f.add(ctx, h, tenant, stream, t.decider.Evolve); err != nil {
+			return f, err
 		}
-		streams = nil
-		if t.more != nil {
-			streams, t.more = t.more(f.state), nil
+	}
+	if t.more == nil {
+		return f, nil
+	}
+	for _, stream := range t.more(f.state) {
+		if err := f.add(ctx, h, tenant, stream, t.decider.Evolve); err != nil {
+			return f, err
 		}
 	}
 	return f, nil
+}
+
+// add folds one stream more, unless it has been.
+func (f *folded[S]) add(ctx context.Context, h *Handler, tenant, stream string, evolve func(S, domain.Event) S) error {
+	if _, done := f.versions[stream]; done {
+		return nil
+	}
+	events, err := h.Log.Load(ctx, tenant, stream, 0)
+	if err != nil {
+		return err //nolint:wrapcheck // says which stream already
+	}
+	if len(f.versions) == 0 && len(events) > 0 {
+		f.created = events[0].Time()
+	}
+	f.versions[stream] = int64(len(events))
+	for i := range events {
+		payload, err := h.Codec.Decode(events[i].Type, events[i].Data)
+		if err != nil {
+			return fmt.Errorf("fold %s: %w", stream, err)
+		}
+		f.state = evolve(f.state, payload)
+		f.last = max(f.last, events[i].Position)
+	}
+	return nil
 }
 
 func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, meta []byte, t task[S, C], before folded[S], decided []domain.To) (outcome, error) {

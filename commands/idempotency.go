@@ -25,10 +25,10 @@ type Repeats struct {
 	underway map[uuid.UUID]chan struct{}
 }
 
-// Begin names the command of a request and looks whether it has been answered. Twins on this node wait for the first one;
+// begin names the command of a request and looks whether it has been answered. Twins on this node wait for the first one;
 // twins on other nodes are told apart by the log, which takes a command id once. done must be called when the request has
 // been answered. It fails with ErrKeyReused where the key came with another body before.
-func (r *Repeats) Begin(ctx context.Context, tenant, actor, method, path, key string, body []byte) (named *Idempotency, answered *outcome, done func(), err error) {
+func (r *Repeats) begin(ctx context.Context, tenant, actor, method, path, key string, body []byte) (named *Idempotency, answered *outcome, done func(), err error) {
 	named = &Idempotency{
 		CommandID:   uuid.NewSHA1(commandSpace, []byte(strings.Join([]string{tenant, actor, method, path, key}, "\x00"))),
 		Fingerprint: r.fingerprint(body),

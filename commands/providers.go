@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -110,25 +111,19 @@ func (p *Providers) tryUpdate(ctx context.Context, caller Caller, id string, cha
 	if err != nil {
 		return outcome{}, err
 	}
-	secret, err := p.secret(ctx, before.state.Secret)
+	config := before.state.Config
+	change(&config)
+	config, secret, err := p.withSecret(ctx, before.state, config, headers)
 	if err != nil {
 		return outcome{}, err
 	}
-	config := before.state.Config
-	change(&config)
-	if headers != nil {
-		secret.Headers = headers
-	}
-	if config, _, err = p.complete(config, secret); err != nil {
-		return outcome{}, err
-	}
-	current, err := p.Current(ctx, caller.Tenant, id)
+	current, err := p.current(ctx, caller.Tenant, id, before)
 	if err != nil {
 		return outcome{}, err
 	}
 	named := before.state.Secret
-	if headers != nil {
-		if named, err = p.putSecret(ctx, caller.Tenant, id, secret); err != nil {
+	if secret != nil {
+		if named, err = p.putSecret(ctx, caller.Tenant, id, *secret); err != nil {
 			return outcome{}, err
 		}
 	}
@@ -146,10 +141,42 @@ func (p *Providers) tryUpdate(ctx context.Context, caller Caller, id string, cha
 			return response{status: http.StatusOK, data: view(state, version, current), version: version}
 		},
 	})
-	if headers != nil && (done.repeated() || leftNothing(ctx, err)) {
+	if secret != nil && (done.repeated() || leftNothing(ctx, err)) {
 		p.dropSecret(ctx, named)
 	}
 	return done, err
+}
+
+// withSecret completes a changed configuration as far as it takes the secret for that, and returns the new secret where
+// header values changed. A change that has nothing to do with the secret works while the secret store is away.
+func (p *Providers) withSecret(ctx context.Context, before providers.State, config providers.Config, headers map[string]string) (providers.Config, *ProviderSecret, error) {
+	if headers == nil && config.Type == before.Config.Type && config.BaseURL == before.Config.BaseURL {
+		return config, nil, nil
+	}
+	secret, err := p.secret(ctx, before.Secret)
+	if err != nil {
+		return config, nil, err
+	}
+	changed := headers != nil && !maps.Equal(headers, secret.Headers)
+	if changed {
+		secret.Headers = headers
+	}
+	config, completed, err := p.complete(config, secret)
+	if err != nil || !changed {
+		return config, nil, err
+	}
+	return config, &completed, nil
+}
+
+// current is a provider as the read tables have it, once they show what was folded; where they don't in time, what the
+// events alone say of it.
+func (p *Providers) current(ctx context.Context, tenant, id string, before folded[providers.State]) (api.Provider, error) {
+	waiting, cancel := context.WithTimeout(ctx, p.Reads.Bound)
+	defer cancel()
+	if p.Reads.Waiter.Wait(waiting, tenant, before.last, "providers") != nil {
+		return api.Provider{HealthStatus: api.HealthStatusUnknown, CreatedAt: before.created}, nil
+	}
+	return p.Current(ctx, tenant, id)
 }
 
 // rotate replaces the credentials after a test of the new ones; where it fails the old ones stay.
@@ -267,8 +294,7 @@ func (p *Providers) complete(config providers.Config, secret ProviderSecret) (pr
 		config.CustomHeaders = append(config.CustomHeaders, name)
 	}
 	details := map[string]any{}
-	var refusal *domain.Refusal
-	if errors.As(config.Problem(), &refusal) {
+	if refusal, wrong := errors.AsType[*domain.Refusal](config.Problem()); wrong {
 		details = refusal.Details
 	}
 	for field, reason := range problems {

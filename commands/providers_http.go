@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 
+	"github.com/google/uuid"
+
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/providers"
@@ -21,7 +23,7 @@ func (p *Providers) RegisterProvider(ctx context.Context, request api.RegisterPr
 		return nil, err
 	}
 	config := providers.Config{
-		Name: sent.Name, Type: providers.Type(sent.Type), BaseURL: sent.BaseURL, IsEnabled: orTrue(sent.IsEnabled),
+		Name: sent.Name, Type: providers.Type(sent.Type), BaseURL: orZero(sent.BaseURL), IsEnabled: orTrue(sent.IsEnabled),
 		RateLimitRPM: sent.RateLimitRPM, RateLimitTPM: sent.RateLimitTPM,
 		SupportedModels: orNone(sent.SupportedModels), Capabilities: namesOf(orNone(sent.Capabilities)),
 	}
@@ -32,6 +34,10 @@ func (p *Providers) RegisterProvider(ctx context.Context, request api.RegisterPr
 
 // ChangeProvider implements api.StrictServerInterface.
 func (p *Providers) ChangeProvider(ctx context.Context, request api.ChangeProviderRequestObject) (api.ChangeProviderResponseObject, error) {
+	id, err := providerID(request.ID)
+	if err != nil {
+		return nil, err
+	}
 	sent := request.Body
 	change := func(config *providers.Config) {
 		set(&config.Name, sent.Name)
@@ -52,33 +58,54 @@ func (p *Providers) ChangeProvider(ctx context.Context, request api.ChangeProvid
 		headers = orNoHeaders(sent.CustomHeaders)
 	}
 	caller := callerOf(ctx)
-	done, err := p.update(ctx, caller, request.ID, change, headers)
+	done, err := p.update(ctx, caller, id, change, headers)
 	return p.finish(ctx, caller, done, err)
 }
 
 // RemoveProvider implements api.StrictServerInterface.
 func (p *Providers) RemoveProvider(ctx context.Context, request api.RemoveProviderRequestObject) (api.RemoveProviderResponseObject, error) {
+	id, err := providerID(request.ID)
+	if err != nil {
+		return nil, err
+	}
 	caller := callerOf(ctx)
-	done, err := p.remove(ctx, caller, request.ID)
+	done, err := p.remove(ctx, caller, id)
 	return p.finish(ctx, caller, done, err)
 }
 
 // ReplaceCredentials implements api.StrictServerInterface.
 func (p *Providers) ReplaceCredentials(ctx context.Context, request api.ReplaceCredentialsRequestObject) (api.ReplaceCredentialsResponseObject, error) {
+	id, err := providerID(request.ID)
+	if err != nil {
+		return nil, err
+	}
 	credentials, err := credentialsOf(request.Body.APIKey, request.Body.Credentials)
 	if err != nil {
 		return nil, err
 	}
 	caller := callerOf(ctx)
-	done, err := p.rotate(ctx, caller, request.ID, credentials)
+	done, err := p.rotate(ctx, caller, id, credentials)
 	return p.finish(ctx, caller, done, err)
 }
 
 // TestConnection implements api.StrictServerInterface.
 func (p *Providers) TestConnection(ctx context.Context, request api.TestConnectionRequestObject) (api.TestConnectionResponseObject, error) {
+	id, err := providerID(request.ID)
+	if err != nil {
+		return nil, err
+	}
 	caller := callerOf(ctx)
-	_, done, err := p.probe(ctx, caller, request.ID, providers.OnDemand)
+	_, done, err := p.probe(ctx, caller, id, providers.OnDemand)
 	return p.finish(ctx, caller, done, err)
+}
+
+// providerID is an id as it stands in stream names; what is no UUID is nobody's.
+func providerID(sent string) (string, error) {
+	id, err := uuid.Parse(sent)
+	if err != nil {
+		return "", providers.ErrNotFound
+	}
+	return id.String(), nil
 }
 
 // finish answers a command, after the read tables show what it did. A refusal may be due to the command itself, which a
@@ -140,4 +167,12 @@ func namesOf(capabilities []api.Capability) []string {
 		names[i] = string(capability)
 	}
 	return names
+}
+
+func orZero[T any](sent *T) T {
+	var zero T
+	if sent == nil {
+		return zero
+	}
+	return *sent
 }

@@ -20,7 +20,7 @@ var _ httpx.Writes = (*Writes)(nil)
 
 // Begin implements httpx.Writes.
 func (w *Writes) Begin(ctx context.Context, request *httpx.Request) (httpx.Begun, error) {
-	named, earlier, done, err := w.Repeats.Begin(ctx, request.Principal.Tenant, request.Principal.UserID,
+	named, earlier, done, err := w.Repeats.begin(ctx, request.Principal.Tenant, request.Principal.UserID,
 		request.Method, request.Target, request.IdempotencyKey, request.Body)
 	begun := httpx.Begun{Done: done}
 	if err != nil {

@@ -56,7 +56,7 @@ var _ = Describe("a body", func() {
 		Expect(got.failure()).To(Equal(failure{Code: "validation_failed", Message: "Some fields do not fit.", Details: details}))
 		Expect(s.handlers.reached).To(BeEmpty())
 	},
-		Entry("nothing in it", `{}`, map[string]any{"name": "is required", "type": "is required", "base_url": "is required"}),
+		Entry("nothing in it", `{}`, map[string]any{"name": "is required", "type": "is required"}),
 		Entry("a list", `[]`, map[string]any{"(body)": "must be an object"}),
 		Entry("null", `null`, map[string]any{"(body)": "must not be null"}),
 		Entry("a text", `"x"`, map[string]any{"(body)": "must be an object"}),
