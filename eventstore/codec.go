@@ -23,12 +23,18 @@ type Definition struct {
 	to     string
 }
 
-// Define makes the definition of a type that is stored as the JSON of E. The name comes from E's zero value.
+// Define makes the definition of a type that is stored as the JSON of E. The name comes from E's zero value. Where *E is a
+// json.Unmarshaler it is given the bytes as they are and has to find out itself whether they are JSON.
 func Define[E Typed]() Definition {
 	var zero E
+	_, own := any(&zero).(json.Unmarshaler)
 	return Definition{typ: zero.EventType(), decode: func(data []byte) (Typed, error) {
 		var event E
-		if err := json.Unmarshal(data, &event); err != nil {
+		decode := func(data []byte) error { return json.Unmarshal(data, &event) }
+		if own {
+			decode = any(&event).(json.Unmarshaler).UnmarshalJSON //nolint:forcetypeassert // looked at above
+		}
+		if err := decode(data); err != nil {
 			return nil, fmt.Errorf("decode %s: %w", zero.EventType(), err)
 		}
 		return event, nil

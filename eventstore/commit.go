@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -123,30 +124,14 @@ func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*b
 	if err != nil {
 		return nil, reply{}, err
 	}
-	defer conn.Release()
+	defer conn.Release() // the pool closes one that is still in a transaction
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	if !locked {
-		return l.settleAndSend(ctx, conn.Conn(), members, false)
+	b, found, err := l.settleAndSend(ctx, conn.Conn(), members, locked)
+	if locked && err == nil && len(b.members) == 0 {
+		_, _ = conn.Exec(ctx, "rollback") // nothing was sent, so nothing has committed
 	}
-	// The head row is taken first and kept to the end, so that the compare-and-set can't be lost.
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return nil, reply{}, asUnavailable(err)
-	}
-	defer func() { // after a commit it does nothing
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
-		defer cancel()
-		_ = tx.Rollback(ctx)
-	}()
-	b, found, err := l.settleAndSend(ctx, tx, members, true)
-	if err != nil || !found.moved {
-		return b, found, err
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return b, reply{}, classify(err)
-	}
-	return b, found, nil
+	return b, found, err
 }
 
 // acquire takes a connection, within the time after which the database counts as away.
@@ -160,8 +145,10 @@ func (l *lane) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return conn, nil
 }
 
-func (l *lane) settleAndSend(ctx context.Context, q querier, members []*member, lock bool) (*batch, reply, error) {
-	if err := l.learn(ctx, q, members, lock); err != nil {
+// settleAndSend takes one round trip where everything is known. With lock it takes two, in one transaction: the first takes
+// the head row, so that the compare-and-set in the second can't be lost.
+func (l *lane) settleAndSend(ctx context.Context, conn *pgx.Conn, members []*member, lock bool) (*batch, reply, error) {
+	if err := l.learn(ctx, conn, members, lock); err != nil {
 		return nil, reply{}, err
 	}
 	if lag := l.head.OccurredAt - l.now(); lag > MaxClockLag.Microseconds() {
@@ -172,7 +159,7 @@ func (l *lane) settleAndSend(ctx context.Context, q querier, members []*member, 
 	if len(b.members) == 0 {
 		return b, reply{}, nil
 	}
-	found, err := l.send(ctx, q, b)
+	found, err := l.send(ctx, conn, b, lock)
 	return b, found, err
 }
 
@@ -271,7 +258,7 @@ func (l *lane) resend(ctx context.Context, b *batch) (reply, error) {
 	if taken {
 		return reply{}, nil // somebody else's event: a lost race
 	}
-	result, err := l.send(ctx, conn.Conn(), b)
+	result, err := l.send(ctx, conn.Conn(), b, false)
 	if err != nil || result.moved {
 		return result, err
 	}
@@ -284,7 +271,8 @@ func (l *lane) resend(ctx context.Context, b *batch) (reply, error) {
 }
 
 // classify tells what a failed round trip leaves known: an error that PostgreSQL reported and survived means that the
-// statement was rolled back, one that never reached it that nothing happened; anything else leaves the outcome open.
+// statement was rolled back; anything else leaves the outcome open. (pgconn.SafeToRetry is no help: v5.12 claims it of a
+// commit whose answer was cut off, because the reader peeks first and then finds the connection closed.)
 func classify(err error) error {
 	var refused *pgconn.PgError
 	switch {
@@ -292,8 +280,6 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", errLostRace, err)
 	case errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR":
 		return asUnavailable(err)
-	case pgconn.SafeToRetry(err):
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return fmt.Errorf("%w: %w", errUnknown, err)
 }
@@ -330,10 +316,11 @@ func asUnavailable(err error) error {
 	case refused.Code == sqlUniqueViolation && (refused.ConstraintName == "events_position_key" || refused.ConstraintName == "events_version_key"):
 		return fmt.Errorf("%w: %w", ErrChainBroken, err)
 	}
-	return fmt.Errorf("append statement: %w", err)
+	return fmt.Errorf("the database refused the statement: %w", err)
 }
 
+// isStatementError tells whether PostgreSQL refused the statement for what is in it, so that nothing was written.
 func isStatementError(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrChainBroken)
+	return errors.As(err, &refused) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrChainBroken) && !errors.Is(err, ErrOutcomeUnknown)
 }

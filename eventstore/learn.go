@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,19 +13,19 @@ import (
 
 // learn makes known what settling the members takes: the head, the version of every stream that one of them writes without
 // an expectation, and the first answers of those that are repetitions.
-func (l *lane) learn(ctx context.Context, q querier, members []*member, lock bool) error {
+func (l *lane) learn(ctx context.Context, conn *pgx.Conn, members []*member, lock bool) error {
 	if !l.headKnown || lock {
-		if err := l.learnHead(ctx, q, lock); err != nil {
+		if err := l.learnHead(ctx, conn, lock); err != nil {
 			return err
 		}
 	}
-	if err := l.learnVersions(ctx, q, members); err != nil {
+	if err := l.learnVersions(ctx, conn, members); err != nil {
 		return err
 	}
-	return l.learnRepeated(ctx, q, members)
+	return l.learnRepeated(ctx, conn, members)
 }
 
-func (l *lane) learnVersions(ctx context.Context, q querier, members []*member) error {
+func (l *lane) learnVersions(ctx context.Context, conn *pgx.Conn, members []*member) error {
 	unknown := l.unknownStreams(members)
 	if len(unknown) == 0 {
 		return nil
@@ -41,7 +42,7 @@ func (l *lane) learnVersions(ctx context.Context, q querier, members []*member) 
 		})
 		return err //nolint:wrapcheck // wrapped below
 	})
-	if err := q.SendBatch(ctx, pipeline).Close(); err != nil {
+	if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
 		return asUnavailable(err)
 	}
 	return nil
@@ -67,7 +68,7 @@ func (l *lane) unknownStreams(members []*member) []string {
 
 // learnRepeated looks up the commands whose expectations the lane knows to be stale: the first try of a repeated command
 // is what made them stale, and it is owed the first try's answer, not a conflict.
-func (l *lane) learnRepeated(ctx context.Context, q querier, members []*member) error {
+func (l *lane) learnRepeated(ctx context.Context, conn *pgx.Conn, members []*member) error {
 	clear(l.repeated)
 	var suspects []uuid.UUID
 	for _, m := range members {
@@ -93,7 +94,7 @@ func (l *lane) learnRepeated(ctx context.Context, q querier, members []*member) 
 		}
 		return rows.Err() //nolint:wrapcheck // wrapped below
 	})
-	if err := q.SendBatch(ctx, pipeline).Close(); err != nil {
+	if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
 		return asUnavailable(err)
 	}
 	return nil
@@ -109,44 +110,51 @@ func (l *lane) contradicts(m *member) bool {
 	return false
 }
 
-// learnHead reads the head, and makes it where the tenant is new. A head that is missing although there are events is not
+// learnHead reads the head, and makes it where the tenant is new. With lock it begins a transaction and keeps the row locked. A head that is missing although there are events is not
 // an honest state: continuing would fork the chain.
-func (l *lane) learnHead(ctx context.Context, q querier, lock bool) error {
+func (l *lane) learnHead(ctx context.Context, conn *pgx.Conn, lock bool) error {
 	query := `select position, hash, occurred_at from chain_heads where tenant_id = $1`
 	if lock {
 		query += ` for update`
 	}
 	pipeline := &pgx.Batch{}
+	if lock {
+		pipeline.Queue(`begin`)
+	}
 	pipeline.Queue(setTenant, l.tenant)
 	pipeline.Queue(`insert into chain_heads (tenant_id, position, hash, occurred_at)
 		select $1, 0, $2, 'epoch' where not exists (select from chain_heads where tenant_id = $1)
 		and not exists (select from events where tenant_id = $1) on conflict do nothing`, l.tenant, Genesis(l.tenant))
+	var head Head
 	pipeline.Queue(query, l.tenant).QueryRow(func(row pgx.Row) error {
 		var at time.Time
-		err := row.Scan(&l.head.Position, &l.head.Hash, &at)
-		l.head.OccurredAt = at.UnixMicro()
+		err := row.Scan(&head.Position, &head.Hash, &at)
+		head.OccurredAt = at.UnixMicro()
 		return err //nolint:wrapcheck // wrapped below
 	})
-	err := q.SendBatch(ctx, pipeline).Close()
+	err := conn.SendBatch(ctx, pipeline).Close()
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fmt.Errorf("%w: tenant %s has events and no head", ErrChainBroken, l.tenant)
 	case err != nil:
 		return asUnavailable(err)
 	}
-	l.headKnown = true
+	if !bytes.Equal(head.Hash, l.head.Hash) {
+		clear(l.versions) // they are those of the head that was known
+	}
+	l.head, l.headKnown = head, true
 	return nil
 }
 
 // find looks for a batch in the log by the hash at its first position: written, or the position taken by another event.
-func (l *lane) find(ctx context.Context, q querier, b *batch) (written, taken bool, err error) {
+func (l *lane) find(ctx context.Context, conn *pgx.Conn, b *batch) (written, taken bool, err error) {
 	var hash []byte
 	pipeline := &pgx.Batch{}
 	pipeline.Queue(setTenant, l.tenant)
 	pipeline.Queue(`select hash from events where tenant_id = $1 and position = $2`, l.tenant, b.events[0].Position).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&hash) //nolint:wrapcheck // wrapped below
 	})
-	err = q.SendBatch(ctx, pipeline).Close()
+	err = conn.SendBatch(ctx, pipeline).Close()
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return false, false, nil

@@ -52,7 +52,7 @@ func (s *Store) Head(ctx context.Context, tenant string) (Head, error) {
 		return err //nolint:wrapcheck // wrapped below
 	})
 	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return Head{}, fmt.Errorf("read the head: %w", reading(err))
+		return Head{}, fmt.Errorf("read the head: %w", Unavailable(err))
 	}
 	return head, nil
 }
@@ -77,7 +77,7 @@ func (s *Store) Recall(ctx context.Context, tenant string, commandID uuid.UUID) 
 		return err //nolint:wrapcheck // wrapped below
 	})
 	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return Remembered{}, false, fmt.Errorf("recall a command: %w", reading(err))
+		return Remembered{}, false, fmt.Errorf("recall a command: %w", Unavailable(err))
 	}
 	return remembered, found, nil
 }
@@ -98,7 +98,7 @@ func (s *Store) Memorize(ctx context.Context, tenant string, commandID uuid.UUID
 		return nil
 	})
 	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return Remembered{}, false, fmt.Errorf("memorize a command: %w", reading(err))
+		return Remembered{}, false, fmt.Errorf("memorize a command: %w", Unavailable(err))
 	}
 	remembered, _, err = s.Recall(ctx, tenant, commandID)
 	return remembered, first, err
@@ -113,7 +113,7 @@ func (s *Store) query(ctx context.Context, tenant, sql string, args ...any) ([]R
 		return err
 	})
 	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return nil, reading(err)
+		return nil, Unavailable(err)
 	}
 	return events, nil
 }
@@ -134,8 +134,9 @@ func Collect(tenant string, rows pgx.Rows) ([]Recorded, error) {
 	return events, rows.Err() //nolint:wrapcheck // every caller wraps
 }
 
-// reading marks errors of a read that will pass when the database is back as ErrUnavailable.
-func reading(err error) error {
+// Unavailable marks errors of a read that will pass when the database is back as ErrUnavailable, and leaves errors of the
+// caller's context alone.
+func Unavailable(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

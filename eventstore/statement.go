@@ -7,11 +7,20 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // setTenant makes row-level security see the tenant until the end of the transaction. It goes in the same pipeline as the
 // statement it is for, which shares one implicit transaction with it.
 const setTenant = `select set_config('app.tenant_id', $1, true)`
+
+// setAppend is setTenant for the append statement, which is planned once a connection instead of for each batch: planning
+// it takes as long as a small batch takes to run. Such a plan must not have been made of the sizes that the tables had at the
+// time, so everything but the indexes is out of bounds. (A limit, as in known, keeps a
+// lookup from becoming a join, which could read all of a tenant's rows for it.)
+const setAppend = `select set_config('app.tenant_id', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),
+  set_config('jit', 'off', true)`
 
 // appendStatement is one batch: find the stale expectations and the known commands, move the head by compare-and-set only
 // where there is none, insert only where the head moved, and report. All parts see one snapshot; the head row's lock makes
@@ -31,7 +40,8 @@ with stale as (
 ), known as (
   select x.index, c.first_position, c.last_position, c.fingerprint, c.answer
   from unnest($9::uuid[]) with ordinality as x(command_id, index)
-  join commands c on c.tenant_id = $1 and c.command_id = x.command_id and c.expires_at > $6
+  cross join lateral (
+    select c.* from commands c where c.tenant_id = $1 and c.command_id = x.command_id and c.expires_at > $6 limit 1) c
 ), moved as (
   update chain_heads set position = $4, hash = $5, occurred_at = $6
   where tenant_id = $1 and position = $2 and hash = $3
@@ -39,14 +49,14 @@ with stale as (
   returning position
 ), inserted as (
   insert into events (tenant_id, stream, type, position, version, event_id, command_id, occurred_at, meta, data, prev_hash, hash)
-  select $1, e.stream, e.type, $2 + e.index, e.version, e.event_id, e.command_id, e.occurred_at, e.meta, e.data, e.prev_hash, e.hash
-  from unnest($10::text[], $11::text[], $12::bigint[], $13::uuid[], $14::uuid[], $15::timestamptz[], $16::bytea[], $17::bytea[], $18::bytea[], $19::bytea[])
-    with ordinality as e(stream, type, version, event_id, command_id, occurred_at, meta, data, prev_hash, hash, index)
+  select $1, e.stream, e.type, $2 + e.index, e.version, e.event_id, e.command_id, $6, e.meta, e.data, e.prev_hash, e.hash
+  from unnest($10::text[], $11::text[], $12::bigint[], $13::uuid[], $14::uuid[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bytea[])
+    with ordinality as e(stream, type, version, event_id, command_id, meta, data, prev_hash, hash, index)
   where exists (select from moved)
 ), remembered as (
   insert into commands (tenant_id, command_id, first_position, last_position, fingerprint, answer, created_at, expires_at)
   select $1, c.command_id, c.first_position, c.last_position, c.fingerprint, c.answer, $6, c.expires_at
-  from unnest($9::uuid[], $20::bigint[], $21::bigint[], $22::bytea[], $23::bytea[], $24::timestamptz[])
+  from unnest($9::uuid[], $19::bigint[], $20::bigint[], $21::bytea[], $22::bytea[], $23::timestamptz[])
     as c(command_id, first_position, last_position, fingerprint, answer, expires_at)
   where exists (select from moved)
   on conflict (tenant_id, command_id) do update set first_position = excluded.first_position, last_position = excluded.last_position,
@@ -86,17 +96,12 @@ const (
 	replyKnown
 )
 
-// querier is a connection or a transaction on one.
-type querier interface {
-	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
-}
-
-// send runs the append statement for b. Its error is one of ErrUnavailable (nothing happened), errUnknown, or a refusal
-// of PostgreSQL's that was rolled back.
-func (l *lane) send(ctx context.Context, q querier, b *batch) (reply, error) {
+// send runs the append statement for b, and commits the transaction that it is in where there is one. Its error is as
+// classify says.
+func (l *lane) send(ctx context.Context, conn *pgx.Conn, b *batch, commit bool) (reply, error) {
 	var result reply
 	pipeline := &pgx.Batch{}
-	pipeline.Queue(setTenant, l.tenant)
+	pipeline.Queue(setAppend, l.tenant)
 	pipeline.Queue(appendStatement, l.encoder.arguments(l.tenant, b)...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			if err := result.scan(rows); err != nil {
@@ -105,7 +110,10 @@ func (l *lane) send(ctx context.Context, q querier, b *batch) (reply, error) {
 		}
 		return rows.Err()
 	})
-	if err := q.SendBatch(ctx, pipeline).Close(); err != nil {
+	if commit {
+		pipeline.Queue(`commit`) // where the head has not moved, there is nothing to commit
+	}
+	if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
 		return reply{}, classify(err)
 	}
 	return result, nil
@@ -134,23 +142,21 @@ type encoder struct {
 	frame                       []byte
 	streams, types, checkNames  []string
 	versions, checkVersions     []int64
-	eventIDs, commandIDs        []uuid.UUID
-	times                       []time.Time
-	metas, datas, prevs, hashes [][]byte
+	eventIDs, commandIDs        pgtype.FlatArray[pgtype.UUID]
+	metas, datas, prevs, hashes pgtype.FlatArray[[]byte]
 }
 
 func (e *encoder) arguments(tenant string, b *batch) []any {
 	e.streams, e.types, e.versions = e.streams[:0], e.types[:0], e.versions[:0]
-	e.eventIDs, e.commandIDs, e.times = e.eventIDs[:0], e.commandIDs[:0], e.times[:0]
+	e.eventIDs, e.commandIDs = e.eventIDs[:0], e.commandIDs[:0]
 	e.metas, e.datas, e.prevs, e.hashes = e.metas[:0], e.datas[:0], e.prevs[:0], e.hashes[:0]
 	for i := range b.events {
 		event := &b.events[i]
 		e.streams = append(e.streams, event.Stream)
 		e.types = append(e.types, event.Type)
 		e.versions = append(e.versions, event.Version)
-		e.eventIDs = append(e.eventIDs, event.EventID)
-		e.commandIDs = append(e.commandIDs, event.CommandID)
-		e.times = append(e.times, event.Time())
+		e.eventIDs = append(e.eventIDs, asUUID(event.EventID))
+		e.commandIDs = append(e.commandIDs, asUUID(event.CommandID))
 		e.metas = append(e.metas, orEmpty(event.Meta))
 		e.datas = append(e.datas, orEmpty(event.Data))
 		e.prevs = append(e.prevs, event.PrevHash)
@@ -165,13 +171,13 @@ func (e *encoder) arguments(tenant string, b *batch) []any {
 	return []any{
 		tenant, b.base.Position, b.base.Hash, b.next.Position, b.next.Hash, time.UnixMicro(b.next.OccurredAt).UTC(),
 		e.checkNames, e.checkVersions, known.ids,
-		e.streams, e.types, e.versions, e.eventIDs, e.commandIDs, e.times, e.metas, e.datas, e.prevs, e.hashes,
+		e.streams, e.types, e.versions, e.eventIDs, e.commandIDs, e.metas, e.datas, e.prevs, e.hashes,
 		known.first, known.last, known.fingerprints, known.answers, known.expiries,
 	}
 }
 
 type rememberedColumns struct {
-	ids                   []uuid.UUID
+	ids                   pgtype.FlatArray[pgtype.UUID]
 	first, last           []int64
 	fingerprints, answers [][]byte
 	expiries              []time.Time
@@ -179,7 +185,7 @@ type rememberedColumns struct {
 
 // remembered lists, in the order of b.known, what is kept of the commands that may come again.
 func (e *encoder) remembered(b *batch) rememberedColumns {
-	c := rememberedColumns{ids: []uuid.UUID{}, first: []int64{}, last: []int64{}, fingerprints: [][]byte{}, answers: [][]byte{}, expiries: []time.Time{}}
+	c := rememberedColumns{ids: pgtype.FlatArray[pgtype.UUID]{}, first: []int64{}, last: []int64{}, fingerprints: [][]byte{}, answers: [][]byte{}, expiries: []time.Time{}}
 	for i := range b.members {
 		m := &b.members[i]
 		if m.CommandID == uuid.Nil {
@@ -189,7 +195,7 @@ func (e *encoder) remembered(b *batch) rememberedColumns {
 		if ttl == 0 {
 			ttl = DefaultRememberTTL
 		}
-		c.ids = append(c.ids, m.CommandID)
+		c.ids = append(c.ids, asUUID(m.CommandID))
 		c.first = append(c.first, b.events[m.from].Position)
 		c.last = append(c.last, b.events[m.to-1].Position)
 		c.fingerprints = append(c.fingerprints, orEmpty(m.Remember.Fingerprint))
@@ -198,6 +204,9 @@ func (e *encoder) remembered(b *batch) rememberedColumns {
 	}
 	return c
 }
+
+// asUUID is what pgx encodes without asking database/sql for the value, which costs more than the rest of a row.
+func asUUID(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
 
 // orEmpty keeps nil from becoming NULL.
 func orEmpty(b []byte) []byte {

@@ -18,7 +18,7 @@ create table jobs (
   lock_token   uuid,
   created_at   timestamptz not null default now(),
   finished_at  timestamptz,
-  constraint jobs_pkey primary key (tenant_id, uuid),
+  constraint jobs_pkey primary key (tenant_id, uuid, topic),
   constraint jobs_finished check ((status = 'pending') = (finished_at is null))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 comment on column jobs.id is 'The order in which jobs were enqueued; jobs that are due at once are taken in it.';

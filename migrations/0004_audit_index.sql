@@ -24,17 +24,17 @@ create table audit_index (
 );
 comment on column audit_index.action is 'METHOD path-template of the request, or the event''s type where no request caused it.';
 comment on column audit_index.search is 'Lower-cased type, action, stream, actor and strings of the data, at most 4 KiB.';
--- The list as it is mostly asked for: without the telemetry, which is most of a busy tenant's log.
+-- Lists leave telemetry out unless it is asked for, and it is most of a busy tenant's log: so it is only in the indexes
+-- by position and by resource, which telemetry is asked for by.
 create index audit_index_listed      on audit_index (tenant_id, position desc) where not telemetry;
-create index audit_index_actor       on audit_index (tenant_id, actor, position desc);
-create index audit_index_action      on audit_index (tenant_id, action, position desc);
-create index audit_index_type        on audit_index (tenant_id, event_type, position desc);
--- An id belongs to one type, so id alone is as good as both.
+create index audit_index_actor       on audit_index (tenant_id, actor, position desc) where not telemetry;
+create index audit_index_action      on audit_index (tenant_id, action, position desc) where not telemetry;
+create index audit_index_type        on audit_index (tenant_id, event_type, position desc) where not telemetry;
+create index audit_index_noun        on audit_index (tenant_id, resource_type, position desc) where not telemetry;
 create index audit_index_resource    on audit_index (tenant_id, resource_id, position desc) where resource_id is not null;
-create index audit_index_noun        on audit_index (tenant_id, resource_type, position desc);
-create index audit_index_correlation on audit_index (tenant_id, correlation_id, position desc) where correlation_id is not null;
-create index audit_index_outcome     on audit_index (tenant_id, outcome, position desc);
-create index audit_index_occurred    on audit_index (tenant_id, occurred_at desc, position desc);
+create index audit_index_correlation on audit_index (tenant_id, correlation_id, position desc) where correlation_id is not null and not telemetry;
+create index audit_index_outcome     on audit_index (tenant_id, outcome, position desc) where not telemetry;
+create index audit_index_occurred    on audit_index (tenant_id, occurred_at desc, position desc) where not telemetry;
 
 alter table audit_index enable row level security;
 alter table audit_index force  row level security;

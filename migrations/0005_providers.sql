@@ -19,7 +19,7 @@ create table model_providers (
   created_at       timestamptz not null,
   updated_at       timestamptz not null,
   constraint model_providers_pkey primary key (tenant_id, id)
-);
+) with (fillfactor = 50);
 comment on column model_providers.custom_headers is 'Names only: the values are in the secret store.';
 comment on column model_providers.version is 'Version of stream provider-<id>, which is the ETag.';
 create index model_providers_by_name on model_providers (tenant_id, name, id) where deleted_at is null;
@@ -36,8 +36,9 @@ create table provider_health (
   last_check_at timestamptz not null,
   created_at    timestamptz not null,
   constraint provider_health_pkey primary key (tenant_id, provider_id)
-);
+) with (fillfactor = 50);
 
+-- A probe each, and the calls of a minute each. The last three columns are what minutes add up by.
 create table provider_health_history (
   tenant_id      text collate "C" not null,
   id             uuid        not null,
@@ -48,29 +49,34 @@ create table provider_health_history (
   status         text        not null check (status in ('healthy', 'degraded', 'unhealthy', 'unknown')),
   recorded_at    timestamptz not null,
   created_at     timestamptz not null,
+  errors_count   bigint      not null default 0,
+  timed_count    bigint      not null default 0,
+  timed_total_ms bigint      not null default 0,
   constraint provider_health_history_pkey primary key (tenant_id, provider_id, recorded_at, id)
-);
-comment on table provider_health_history is 'A row a recorded probe (requests_count 0) or rolled-up sample.';
+) with (fillfactor = 90);
+comment on table provider_health_history is 'A row a recorded probe (requests_count 0), at its time, and a row for the calls of each minute, at its start; latency_ms is their mean.';
 
--- Calls in slots of 10 s for an hour, 1 min for a day, 10 min for a week; latency holds the counts of the histogram's
--- buckets (domain/providers/histogram.go), so that slots add up.
+-- Calls in slots of 10 s for an hour, 1 min for a day, 10 min for a week. A row is a block of six slots side by side, so
+-- that there are few rows. A slot's latency is its histogram as one number (domain/providers/calls.go): numbers of this
+-- kind add up bucket by bucket, with + and sum().
 create table provider_health_slots (
   tenant_id   text collate "C" not null,
   provider_id uuid        not null,
   seconds     integer     not null check (seconds in (10, 60, 600)),
-  slot_start  timestamptz not null,
-  requests    bigint      not null,
-  errors      bigint      not null,
-  latency     bigint[]    not null,
+  block_start timestamptz not null,
+  requests    bigint[]    not null check (cardinality(requests) = 6),
+  errors      bigint[]    not null check (cardinality(errors) = 6),
+  latency     numeric[]   not null check (cardinality(latency) = 6),
   created_at  timestamptz not null,
-  constraint provider_health_slots_pkey primary key (tenant_id, provider_id, seconds, slot_start)
+  constraint provider_health_slots_pkey primary key (tenant_id, provider_id, seconds, block_start)
 ) with (fillfactor = 70);
+comment on column provider_health_slots.seconds is 'Width of a slot; the block is six times as wide.';
 
--- +goose StatementBegin
-create function histogram_add(a bigint[], b bigint[]) returns bigint[] language sql immutable parallel safe as $$
-  select array_agg(coalesce(x, 0) + coalesce(y, 0) order by i) from unnest(a, b) with ordinality as u(x, y, i)
-$$;
--- +goose StatementEnd
+-- Both are expressions that the planner puts in place of the call.
+create function slots_add(a bigint[], b bigint[]) returns bigint[] language sql immutable parallel safe as
+  'select array[a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5], a[6] + b[6]]';
+create function slots_add(a numeric[], b numeric[]) returns numeric[] language sql immutable parallel safe as
+  'select array[a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5], a[6] + b[6]]';
 
 -- +goose StatementBegin
 -- The same rule as domain/providers.StatusOf; a test holds the two against each other.
@@ -124,4 +130,5 @@ drop table provider_health_history;
 drop table provider_health;
 drop table model_providers;
 drop function provider_health_status;
-drop function histogram_add;
+drop function slots_add(numeric[], numeric[]);
+drop function slots_add(bigint[], bigint[]);

@@ -54,7 +54,7 @@ func (Providers) Project(events []Event, out *Statements) error {
 		case providers.Probed:
 			err = health.probed(event, payload)
 		case providers.Sampled:
-			err = health.sampled(event, payload)
+			err = health.sampled(event, &payload)
 		}
 		if err != nil {
 			return fmt.Errorf("project position %d: %w", event.Position, err)
@@ -79,7 +79,7 @@ type providerChange struct {
 	version int64
 	at      time.Time // of the last event
 	first   time.Time // of the first one, which is created_at where that is the registration
-	deleted bool
+	deleted *time.Time
 }
 
 func newProviderBatch() *providerBatch {
@@ -119,8 +119,9 @@ func (b *providerBatch) rotated(event *Event, payload providers.CredentialsRotat
 
 func (b *providerBatch) deleted(event *Event, id string) error {
 	change, err := b.touch(event, id)
-	if err == nil {
-		change.deleted = true
+	if err == nil && change.deleted == nil {
+		at := event.Time()
+		change.deleted = &at
 	}
 	return err
 }
@@ -133,6 +134,7 @@ func (b *providerBatch) write(out *Statements) {
 	var ids []uuid.UUID
 	var versions []int64
 	var secretVersions []*int
+	var paths []*string
 	var updated []time.Time
 	var deleted []*time.Time
 	for _, change := range b.order {
@@ -140,21 +142,20 @@ func (b *providerBatch) write(out *Statements) {
 		versions = append(versions, change.version)
 		updated = append(updated, change.at)
 		var secretVersion *int
+		var path *string
 		if change.secret != nil {
-			secretVersion = &change.secret.SecretVersion
+			secretVersion, path = &change.secret.SecretVersion, &change.secret.VaultPath
 		}
-		secretVersions = append(secretVersions, secretVersion)
-		var deletedAt *time.Time
-		if change.deleted {
-			deletedAt = &change.at
-		}
-		deleted = append(deleted, deletedAt)
+		secretVersions, paths = append(secretVersions, secretVersion), append(paths, path)
+		deleted = append(deleted, change.deleted)
 	}
 	out.Exec(`update model_providers p set version = u.version, updated_at = u.updated_at,
-			secret_version = coalesce(u.secret_version, p.secret_version), deleted_at = coalesce(p.deleted_at, u.deleted_at)
-		from unnest($2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::timestamptz[]) as u(id, version, secret_version, updated_at, deleted_at)
+			secret_version = coalesce(u.secret_version, p.secret_version), vault_path = coalesce(u.vault_path, p.vault_path),
+			deleted_at = coalesce(p.deleted_at, u.deleted_at)
+		from unnest($2::uuid[], $3::bigint[], $4::integer[], $5::timestamptz[], $6::timestamptz[], $7::text[])
+			as u(id, version, secret_version, updated_at, deleted_at, vault_path)
 		where p.tenant_id = $1 and p.id = u.id`,
-		b.order[0].tenant, ids, versions, secretVersions, updated, deleted)
+		b.order[0].tenant, ids, versions, secretVersions, updated, deleted, paths)
 }
 
 // providerRow is a configured provider as the statement unpacks it.

@@ -65,7 +65,7 @@ func (p *Prober) Run(ctx context.Context) error {
 // claim takes some due providers and sets when they are due next, so that no other node takes them now, nor after a crash
 // of this one before the interval is over.
 func (p *Prober) claim(ctx context.Context, interval time.Duration) ([]dueProvider, error) {
-	next := time.Duration(float64(interval) * (1 + jitterShare*(2*rand.Float64()-1))) //nolint:gosec // jitter is no secret
+	next := time.Duration(float64(interval) * (1 + jitterShare*(2*rand.Float64()-1)))
 	rows, err := p.Pool.Query(ctx, `update provider_probes p set due_at = now() + make_interval(secs => $2)
 		from (select tenant_id, provider_id from provider_probes where due_at <= now() order by due_at limit $1 for update skip locked) d
 		where p.tenant_id = d.tenant_id and p.provider_id = d.provider_id returning p.tenant_id, p.provider_id`, probesAtOnce, next.Seconds())
@@ -101,8 +101,9 @@ func (p *Prober) busy(ctx context.Context, d dueProvider) (bool, error) {
 	var busy bool
 	pipeline := &pgx.Batch{}
 	pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, d.TenantID)
-	pipeline.Queue(`select exists (select from provider_health_slots where tenant_id = $1 and provider_id = $2 and seconds = 10
-		and slot_start > now() - interval '1 minute' and requests > 0)`, d.TenantID, d.ProviderID).QueryRow(func(row pgx.Row) error {
+	pipeline.Queue(`select exists (select from provider_health_slots s cross join lateral unnest(s.requests) with ordinality as r(requests, i)
+		where s.tenant_id = $1 and s.provider_id = $2 and s.seconds = 10 and s.block_start > now() - interval '2 minutes'
+			and s.block_start + make_interval(secs => 10 * (r.i - 1)) > now() - interval '1 minute' and r.requests > 0)`, d.TenantID, d.ProviderID).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&busy) //nolint:wrapcheck // wrapped below
 	})
 	if err := p.Pool.SendBatch(ctx, pipeline).Close(); err != nil {

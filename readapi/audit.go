@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -108,14 +109,17 @@ func (a *Audit) find(ctx context.Context, tenant string, filter api.ListAuditPar
 		and("occurred_at < $%d", *filter.To)
 	}
 	if filter.Q != nil && *filter.Q != "" {
-		and(`search like $%d`, "%"+likeEscaper.Replace(strings.ToLower(*filter.Q))+"%")
+		and(`search like $%d`, "%"+escapeLike(strings.ToLower(*filter.Q))+"%")
 	}
 	args = append(args, limit)
 	return query[auditRow](ctx, a.Database, tenant, `select position, action, resource_type, resource_id, outcome, status_code
 		from audit_index where tenant_id = $1`+where.String()+fmt.Sprintf(" order by position desc limit $%d", len(args)+1), args...)
 }
 
-var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+// escapeLike takes the special meaning from what LIKE would read as a wildcard.
+func escapeLike(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
+}
 
 func (a *Audit) entries(ctx context.Context, tenant string, rows []auditRow) ([]api.AuditEntry, error) {
 	positions := make([]int64, len(rows))
@@ -189,6 +193,9 @@ func optional(text string) *string {
 	return &text
 }
 
+// verifyRetryAfter is when to ask again for a verification that another one was in the way of: most logs are read in less.
+const verifyRetryAfter = time.Second
+
 // VerifyAudit implements api.StrictServerInterface.
 func (a *Audit) VerifyAudit(ctx context.Context, request api.VerifyAuditRequestObject) (api.VerifyAuditResponseObject, error) {
 	var options eventstore.VerifyOptions
@@ -199,7 +206,12 @@ func (a *Audit) VerifyAudit(ctx context.Context, request api.VerifyAuditRequestO
 		options.To = *request.Params.To
 	}
 	report, err := a.Log.Verify(ctx, httpx.From(ctx).Principal.Tenant, options)
-	if err != nil {
+	switch {
+	case errors.Is(err, eventstore.ErrRange):
+		return nil, httpx.InvalidParameters(map[string]any{"from": "from and to must be a range of positions that the log has"})
+	case errors.Is(err, eventstore.ErrVerifying):
+		return nil, httpx.TooManyRequests("verification_running", "A verification of this tenant is running already; try again when it is done.", verifyRetryAfter)
+	case err != nil:
 		return nil, err //nolint:wrapcheck // the store's errors are part of the API
 	}
 	verification := api.AuditVerification{

@@ -105,7 +105,7 @@ func (p *Providers) fold(ctx context.Context, tenant, id string, position int64,
 		if sample, ok := event.(providers.Sampled); ok && sample.From.After(at.Add(-providers.StatusWindow)) {
 			calls.requests += sample.Requests
 			calls.errors += sample.Errors
-			calls.latency.Merge(sample.Latency)
+			calls.latency.Merge(&sample.Latency)
 		}
 	}
 	row := providerRow{

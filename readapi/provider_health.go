@@ -2,6 +2,7 @@ package readapi
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -25,10 +26,10 @@ type callCounts struct {
 	latency          providers.Histogram
 }
 
-func (c *callCounts) add(s slotRow) {
-	c.requests += s.Requests
-	c.errors += s.Errors
-	c.latency.Merge(providers.FromCounts(s.Latency))
+func (c *callCounts) add(other *callCounts) {
+	c.requests += other.requests
+	c.errors += other.errors
+	c.latency.Merge(&other.latency)
 }
 
 // percentile is nil where there were no calls.
@@ -55,11 +56,20 @@ func rounded(value float64) *float64 {
 	return &value
 }
 
+// slotRow is a slot that had calls, or what slots came to together. Latency is a histogram's number.
 type slotRow struct {
 	ProviderID       uuid.UUID
 	SlotStart        time.Time
 	Requests, Errors int64
-	Latency          []int64
+	Latency          string
+}
+
+func (s *slotRow) counts() (*callCounts, error) {
+	latency, err := providers.FromNumber(s.Latency)
+	if err != nil {
+		return nil, fmt.Errorf("read the slots of %s: %w", s.ProviderID, err)
+	}
+	return &callCounts{requests: s.Requests, errors: s.Errors, latency: latency}, nil
 }
 
 // window is a period that health is shown for, and the width of the slots it is made of.
@@ -82,23 +92,37 @@ func windowOf(name *api.Window) window {
 	}
 }
 
+// slotsOf lists the slots since $4 that had calls, of providers $2 and of width $3. A row of the table is a block of six.
+const slotsOf = `select s.provider_id, s.block_start + make_interval(secs => $3 * (r.i - 1)) as slot_start, r.requests, r.errors, r.latency
+	from unnest($2::uuid[]) as p(id)
+	cross join lateral (
+		select b.provider_id, b.block_start, b.requests, b.errors, b.latency from provider_health_slots b
+		where b.tenant_id = $1 and b.provider_id = p.id and b.seconds = $3 and b.block_start > $4 - make_interval(secs => $3 * 6)) s
+	cross join lateral unnest(s.requests, s.errors, s.latency) with ordinality as r(requests, errors, latency, i)
+	where r.requests > 0 and s.block_start + make_interval(secs => $3 * (r.i - 1)) > $4`
+
 // recentCalls sums the calls of the last StatusWindow by provider.
 func (p *Providers) recentCalls(ctx context.Context, tenant string, rows []providerRow) (map[uuid.UUID]callCounts, error) {
 	const slot = 10 * time.Second
-	slots, err := p.slots(ctx, tenant, rows, window{providers.StatusWindow, slot})
+	sums, err := p.slots(ctx, tenant, rows, window{providers.StatusWindow, slot}, `select provider_id, max(slot_start) as slot_start,
+		sum(requests)::bigint as requests, sum(errors)::bigint as errors, sum(latency)::text as latency
+		from (`+slotsOf+`) s group by provider_id`)
 	if err != nil {
 		return nil, err
 	}
 	calls := map[uuid.UUID]callCounts{}
-	for _, s := range slots {
-		counts := calls[s.ProviderID]
-		counts.add(s)
-		calls[s.ProviderID] = counts
+	for i := range sums {
+		counts, err := sums[i].counts()
+		if err != nil {
+			return nil, err
+		}
+		calls[sums[i].ProviderID] = *counts
 	}
 	return calls, nil
 }
 
-func (p *Providers) slots(ctx context.Context, tenant string, rows []providerRow, w window) ([]slotRow, error) {
+// slots runs a query about slotsOf these providers and this window.
+func (p *Providers) slots(ctx context.Context, tenant string, rows []providerRow, w window, sql string) ([]slotRow, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -106,10 +130,7 @@ func (p *Providers) slots(ctx context.Context, tenant string, rows []providerRow
 	for i := range rows {
 		ids[i] = rows[i].ID
 	}
-	return query[slotRow](ctx, p.Database, tenant, `select s.provider_id, s.slot_start, s.requests, s.errors, s.latency
-		from unnest($2::uuid[]) as p(id) cross join lateral (
-			select * from provider_health_slots s where s.tenant_id = $1 and s.provider_id = p.id and s.seconds = $3 and s.slot_start > $4) s
-		order by s.provider_id, s.slot_start`, ids, int(w.slot/time.Second), p.Now().Add(-w.length))
+	return query[slotRow](ctx, p.Database, tenant, sql, ids, int(w.slot/time.Second), p.Now().Add(-w.length))
 }
 
 // GetProviderHealth implements api.StrictServerInterface.
@@ -145,18 +166,23 @@ func (p *Providers) healthOf(ctx context.Context, tenant string, rows []provider
 	if err != nil {
 		return nil, err
 	}
-	slots, err := p.slots(ctx, tenant, rows, w)
+	slots, err := p.slots(ctx, tenant, rows, w, `select provider_id, slot_start, requests, errors, latency::text from (`+slotsOf+`) s order by provider_id, slot_start`)
 	if err != nil {
 		return nil, err
 	}
 	totals := map[uuid.UUID]*callCounts{}
 	history := map[uuid.UUID][]api.HealthPoint{}
-	for _, s := range slots {
+	for i := range slots {
+		s := &slots[i]
+		counts, err := s.counts()
+		if err != nil {
+			return nil, err
+		}
 		if totals[s.ProviderID] == nil {
 			totals[s.ProviderID] = &callCounts{}
 		}
-		totals[s.ProviderID].add(s)
-		history[s.ProviderID] = append(history[s.ProviderID], s.point(w.slot))
+		totals[s.ProviderID].add(counts)
+		history[s.ProviderID] = append(history[s.ProviderID], counts.point(s.SlotStart, w.slot))
 	}
 	list := make([]api.ProviderHealth, 0, len(rows))
 	for i := range rows {
@@ -177,11 +203,9 @@ func (p *Providers) healthOf(ctx context.Context, tenant string, rows []provider
 	return list, nil
 }
 
-func (s slotRow) point(width time.Duration) api.HealthPoint {
-	var counts callCounts
-	counts.add(s)
+func (c *callCounts) point(start time.Time, width time.Duration) api.HealthPoint {
 	return api.HealthPoint{
-		Timestamp: s.SlotStart.UTC(), LatencyP50: counts.percentile(median), ErrorRate: counts.errorRate(),
-		RPM: *rounded(float64(s.Requests) / width.Minutes()),
+		Timestamp: start.UTC(), LatencyP50: c.percentile(median), ErrorRate: c.errorRate(),
+		RPM: *rounded(float64(c.requests) / width.Minutes()),
 	}
 }

@@ -118,7 +118,14 @@ func (Sampled) EventType() string { return "providerhealth.sampled.v1" }
 // Events lists every event of this context by its zero value.
 func Events() []domain.Event {
 	return []domain.Event{
-		Registered{}, Updated{}, CredentialsRotated{}, Deleted{}, SecretRemoved{},
-		NameClaimed{}, NameReleased{}, Probed{}, Sampled{},
+		Registered{},
+		Updated{},
+		CredentialsRotated{},
+		Deleted{},
+		SecretRemoved{},
+		NameClaimed{},
+		NameReleased{},
+		Probed{},
+		Sampled{},
 	}
 }

@@ -95,8 +95,9 @@ const (
 	StatusWindow = 5 * time.Minute
 	// EnoughCalls is how many calls in the window decide, in place of the last probe.
 	EnoughCalls = 20
-	// DegradedAbovePct and UnhealthyAbovePct are the error rates, in per cent, beyond which calls make a status.
-	DegradedAbovePct  = 5
+	// DegradedAbovePct is the error rate, in per cent, beyond which calls make a provider degraded.
+	DegradedAbovePct = 5
+	// UnhealthyAbovePct is the error rate beyond which they make it unhealthy.
 	UnhealthyAbovePct = 50
 )
 

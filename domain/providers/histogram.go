@@ -35,20 +35,10 @@ func Bucket(milliseconds float64) int {
 func (h *Histogram) Add(milliseconds float64) { h.counts[Bucket(milliseconds)]++ }
 
 // Merge adds the counts of other.
-func (h *Histogram) Merge(other Histogram) {
+func (h *Histogram) Merge(other *Histogram) {
 	for i, count := range other.counts {
 		h.counts[i] += count
 	}
-}
-
-// Counts returns the count of every bucket, the form in which read tables keep it.
-func (h *Histogram) Counts() []int64 { return h.counts[:] }
-
-// FromCounts is the inverse of Counts; missing buckets are empty and surplus ones are dropped.
-func FromCounts(counts []int64) Histogram {
-	var h Histogram
-	copy(h.counts[:], counts)
-	return h
 }
 
 // Total is how many calls were counted.
@@ -71,10 +61,10 @@ func (h *Histogram) Percentile(share float64) (milliseconds float64, ok bool) {
 	var seen int64
 	for i, count := range h.counts {
 		if seen += count; seen >= rank {
-			return math.Exp2(float64(i+1) / bucketsPerOctave), true
+			return upperBound(i), true
 		}
 	}
-	return math.Exp2(float64(Buckets) / bucketsPerOctave), true
+	return upperBound(Buckets - 1), true
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -39,7 +39,7 @@ func TestPercentileIsNearTheExactOneAndMergesExactly(t *testing.T) {
 				right.Add(latencies[i])
 			}
 		}
-		left.Merge(right)
+		left.Merge(&right)
 		if left != whole {
 			t.Fatal("the sum of two histograms is not the histogram of the sum")
 		}
@@ -80,9 +80,6 @@ func FuzzHistogramJSON(f *testing.F) {
 		var again providers.Histogram
 		if err := json.Unmarshal(encoded, &again); err != nil || again != h {
 			t.Fatalf("%s came back as %v (%v)", encoded, again, err)
-		}
-		if copied := providers.FromCounts(h.Counts()); copied != h {
-			t.Fatal("the counts do not make the same histogram")
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/archonhq/archon/domain"
@@ -74,24 +75,14 @@ func decide(state State, command Command) ([]domain.To, error) {
 	switch c := command.(type) {
 	case Register:
 		return register(state, c)
-	case RemoveSecret:
-		return removeSecret(state)
-	case Update, RotateCredentials, Delete:
-		if !state.Exists() {
-			return nil, ErrNotFound
-		}
-	}
-	stream := Stream(state.ProviderID)
-	switch c := command.(type) {
 	case Update:
 		return update(state, c)
 	case RotateCredentials:
-		return []domain.To{{Stream: stream, Event: CredentialsRotated{ProviderID: state.ProviderID, Secret: c.Secret}}}, nil
+		return rotate(state, c)
 	case Delete:
-		return []domain.To{
-			{Stream: stream, Event: Deleted{ProviderID: state.ProviderID, Name: state.Config.Name, VaultPath: state.Secret.VaultPath}},
-			{Stream: NameStream(state.Config.Name), Event: NameReleased{ProviderID: state.ProviderID, Name: state.Config.Name}},
-		}, nil
+		return remove(state)
+	case RemoveSecret:
+		return removeSecret(state)
 	}
 	return nil, nil
 }
@@ -113,7 +104,33 @@ func register(state State, c Register) ([]domain.To, error) {
 	}, nil
 }
 
+func rotate(state State, c RotateCredentials) ([]domain.To, error) {
+	if !state.Exists() {
+		return nil, ErrNotFound
+	}
+	return []domain.To{{
+		Stream: Stream(state.ProviderID),
+		Event:  CredentialsRotated{ProviderID: state.ProviderID, Secret: c.Secret},
+	}}, nil
+}
+
+func remove(state State) ([]domain.To, error) {
+	if !state.Exists() {
+		return nil, ErrNotFound
+	}
+	return []domain.To{
+		{
+			Stream: Stream(state.ProviderID),
+			Event:  Deleted{ProviderID: state.ProviderID, Name: state.Config.Name, VaultPath: state.Secret.VaultPath},
+		},
+		{Stream: NameStream(state.Config.Name), Event: NameReleased{ProviderID: state.ProviderID, Name: state.Config.Name}},
+	}, nil
+}
+
 func update(state State, c Update) ([]domain.To, error) {
+	if !state.Exists() {
+		return nil, ErrNotFound
+	}
 	config := c.Config.normalised()
 	if err := config.Problem(); err != nil {
 		return nil, err
@@ -174,9 +191,7 @@ func evolve(state State, event domain.Event) State {
 // withHolder copies, since states are values.
 func withHolder(holders map[string]string, name, id string) map[string]string {
 	changed := make(map[string]string, len(holders)+1)
-	for n, holder := range holders {
-		changed[n] = holder
-	}
+	maps.Copy(changed, holders)
 	changed[name] = id
 	return changed
 }

@@ -124,6 +124,10 @@ func (s *shell) render(err error, c echo.Context) {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		s.logger.DebugContext(ctx, "client went away", "error", err)
 		if context.Cause(ctx) != errDraining { //nolint:errorlint // the very value
+			// A client that has closed only its half still reads, and would take net/http's empty 200 for a success.
+			if !c.Response().Committed {
+				c.Response().WriteHeader(statusGone)
+			}
 			return
 		}
 	}

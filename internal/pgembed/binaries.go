@@ -81,8 +81,8 @@ func candidates() []string {
 	var dirs []string
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		// PATH often holds links into the folder that really has all programs side by side.
-		if real, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
+		if program, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")); err == nil {
+			dirs = append(dirs, filepath.Dir(program))
 		}
 	}
 	for _, pattern := range []string{
@@ -117,7 +117,7 @@ func majorOf(ctx context.Context, dir string) int {
 
 // parseVersion reads the major version from what postgres --version prints, such as "postgres (PostgreSQL) 17beta1"; 0 if there is none.
 func parseVersion(out string) int {
-	match := regexp.MustCompile(`\(PostgreSQL\) ([0-9]{1,4})`).FindStringSubmatch(out)
+	match := regexp.MustCompile(`\(PostgreSQL\) (\d{1,4})`).FindStringSubmatch(out)
 	if match == nil {
 		return 0
 	}

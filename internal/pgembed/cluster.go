@@ -3,6 +3,7 @@ package pgembed
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -151,7 +152,7 @@ func (c *Cluster) setCurrent(s *server) {
 // Release gives the lease back and, if it was the last one, stops the server: quickly, and by force when ctx ends or Config.StopTimeout has passed. A
 // second call, also after Leave, does nothing and returns what the first one did.
 func (c *Cluster) Release(ctx context.Context) error {
-	c.leave.Do(func() { c.leaveErr = c.release(ctx) })
+	c.leave.Do(func() { c.leaveErr = c.release(ctx, false) })
 	return c.leaveErr
 }
 
@@ -164,28 +165,53 @@ func (c *Cluster) Leave() error {
 	return c.leaveErr
 }
 
-func (c *Cluster) release(ctx context.Context) error {
+// Remove is Release for a cluster that nobody needs any more: it also deletes it, data, passwords and all, wherever it lies. While other processes hold a lease
+// it deletes nothing and returns ErrInUse.
+func (c *Cluster) Remove(ctx context.Context) error {
+	c.leave.Do(func() { c.leaveErr = c.release(ctx, true) })
+	return c.leaveErr
+}
+
+func (c *Cluster) release(ctx context.Context, remove bool) error {
 	c.endSupervision()
 	defer c.closeLocks()
 	if err := c.starting.Take(ctx, filelock.Exclusive); err != nil {
 		return fmt.Errorf("release PostgreSQL: %w", err)
 	}
 	last, err := c.lease.Try(filelock.Exclusive)
-	if err != nil || !last {
+	switch {
+	case err != nil:
 		return err
+	case !last && remove:
+		return ErrInUse
+	case !last:
+		return nil
 	}
-	s := c.current()
-	if !s.alive() {
-		// Another process, gone by now, may have restarted it while our supervisor was on its way out.
-		if s, _, err = c.place.find(); err != nil || s == nil {
-			return err
-		}
-	}
-	if err := s.stop(ctx, c.cfg.StopTimeout); err != nil {
+	if err := c.stopServer(ctx); err != nil {
 		return fmt.Errorf("stop PostgreSQL: %w", err)
 	}
 	c.cfg.Log.InfoContext(ctx, "postgresql stopped", "folder", c.place.dir)
-	return nil
+	if !remove {
+		return nil
+	}
+	// The key last: without it, what is left could not be opened, nor made anew.
+	if err := os.RemoveAll(c.place.dir); err != nil {
+		return fmt.Errorf("remove the cluster: %w", err)
+	}
+	return os.Remove(filepath.Join(c.cfg.DataDir, stateFile))
+}
+
+func (c *Cluster) stopServer(ctx context.Context) error {
+	s := c.current()
+	if !s.alive() {
+		// Another process, gone by now, may have restarted it while our supervisor was on its way out.
+		found, _, err := c.place.find()
+		if err != nil || found == nil {
+			return err
+		}
+		s = found
+	}
+	return s.stop(ctx, c.cfg.StopTimeout)
 }
 
 func (c *Cluster) endSupervision() {

@@ -195,7 +195,7 @@ var _ = Describe("a server that dies under a running Archon", func() {
 		Expect(c.Leave()).To(Succeed())
 		Expect(syscall.Kill(pidIn(c.Dir()), syscall.SIGKILL)).To(Succeed())
 		Eventually(c.Done()).Should(BeClosed())
-		Consistently(works(ctx, c.OwnerDSN()), "500ms").ShouldNot(Succeed())
+		Consistently(works(ctx, c.OwnerDSN()), 500*time.Millisecond).ShouldNot(Succeed())
 	})
 
 	It("can be released while it is down", func(ctx SpecContext) {

@@ -26,6 +26,8 @@ var (
 
 	// ErrFolderBusy means that processes of an earlier server still use the cluster's folder, possibly in another container: end them.
 	ErrFolderBusy = errors.New("processes of an earlier server still use the cluster's folder")
+	// ErrInUse means that a cluster is not removed because other processes use it.
+	ErrInUse = errors.New("the cluster is in use by other processes")
 
 	// errRetry marks a failed start that another try may mend.
 	errRetry        = errors.New("try again")

@@ -80,16 +80,16 @@ func writeProgram(dir, name, script string) {
 }
 
 // programsWithout returns a folder with the real programs but for one, and the folder of the real ones.
-func programsWithout(ctx context.Context, name string) (bin, real string) {
+func programsWithout(ctx context.Context, name string) (bin, genuine string) {
 	GinkgoHelper()
 	bin = newBase()
 	Expect(os.Chmod(bin, 0o755)).To(Succeed())
-	real, _, err := pgembed.FindBinaries(ctx, os.Getenv("ARCHON_PG_BIN"))
+	genuine, _, err := pgembed.FindBinaries(ctx, os.Getenv("ARCHON_PG_BIN"))
 	Expect(err).NotTo(HaveOccurred())
 	for _, program := range []string{"initdb", "postgres"} {
 		if program != name {
-			Expect(os.Symlink(filepath.Join(real, program), filepath.Join(bin, program))).To(Succeed())
+			Expect(os.Symlink(filepath.Join(genuine, program), filepath.Join(bin, program))).To(Succeed())
 		}
 	}
-	return bin, real
+	return bin, genuine
 }

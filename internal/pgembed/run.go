@@ -87,7 +87,7 @@ func (c *Cluster) launchOnce(ctx context.Context, mayMove bool, compression stri
 	if err := c.keepPort(port); err != nil {
 		return nil, err
 	}
-	if err := c.place.writeSettings(port, compression, c.cfg.ExtraSettings); err != nil {
+	if err := c.place.writeSettings(port, compression, c.cfg); err != nil {
 		return nil, err
 	}
 	logged := c.place.logSize()

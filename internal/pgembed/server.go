@@ -129,23 +129,30 @@ func (s *server) watch(ctx context.Context) {
 // stop ends the server: gently, then not; it returns when the process is gone. No step takes longer than the gentle one may, and the end of ctx cuts
 // that short.
 func (s *server) stop(ctx context.Context, gentle time.Duration) error {
-	for _, step := range []struct {
-		signal syscall.Signal
-		within time.Duration
-	}{
-		{syscall.SIGINT, gentle},                    // fast: roll back, checkpoint, leave
-		{syscall.SIGQUIT, min(gentle, quitTimeout)}, // immediate: the next start recovers
-		{syscall.SIGKILL, killTimeout},
-	} {
-		if err := s.process.Signal(step.signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("signal server %d: %w", s.pid, err)
-		}
-		if s.gone(ctx, step.within) {
-			return nil
-		}
-		ctx = context.WithoutCancel(ctx)
+	// Fast: roll back, checkpoint, leave.
+	gone, err := s.end(ctx, syscall.SIGINT, gentle)
+	if gone || err != nil {
+		return err
 	}
-	return fmt.Errorf("%w: process %d", errStillRunning, s.pid)
+	ctx = context.WithoutCancel(ctx)
+	// Immediate: the next start recovers.
+	gone, err = s.end(ctx, syscall.SIGQUIT, min(gentle, quitTimeout))
+	if gone || err != nil {
+		return err
+	}
+	gone, err = s.end(ctx, syscall.SIGKILL, killTimeout)
+	if !gone && err == nil {
+		err = fmt.Errorf("%w: process %d", errStillRunning, s.pid)
+	}
+	return err
+}
+
+// end sends a signal and tells whether the server went in time.
+func (s *server) end(ctx context.Context, signal syscall.Signal, within time.Duration) (bool, error) {
+	if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return false, fmt.Errorf("signal server %d: %w", s.pid, err)
+	}
+	return s.gone(ctx, within), nil
 }
 
 func (s *server) gone(ctx context.Context, within time.Duration) bool {

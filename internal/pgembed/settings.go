@@ -50,15 +50,17 @@ func baseSettings() map[string]string {
 }
 
 // writeSettings replaces archon.conf for a server on the given port.
-func (p place) writeSettings(port int, walCompression string, extra map[string]string) error {
+func (p place) writeSettings(port int, walCompression string, cfg Config) error {
 	settings := baseSettings()
 	settings["port"] = strconv.Itoa(port)
 	settings["wal_compression"] = walCompression
-	maps.Copy(settings, extra)
+	maps.Copy(settings, cfg.ExtraSettings)
 	text, err := renderSettings(settings)
 	if err != nil {
 		return err
 	}
+	// For whoever wonders which of the clusters in Config.ClustersDir are still needed.
+	text = fmt.Sprintf("# The cluster of the data folder %q.\n%s", cfg.DataDir, text)
 	return replaceFile(filepath.Join(p.dir, settingsFile), []byte(text), p.account.own)
 }
 

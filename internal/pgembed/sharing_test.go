@@ -74,6 +74,21 @@ var _ = Describe("leaving", func() {
 		Expect(works(ctx, stays.OwnerDSN())()).To(Succeed(), "Release after Leave must not stop the server")
 	})
 
+	It("removes a cluster that nobody needs, but not from under others", func(ctx SpecContext) {
+		folder := privateFolder()
+		stays := start(ctx, folder.config())
+		goes := start(ctx, folder.config())
+		Expect(goes.Remove(ctx)).To(MatchError(pgembed.ErrInUse))
+		Expect(works(ctx, stays.OwnerDSN())()).To(Succeed())
+
+		Expect(stays.Remove(ctx)).To(Succeed())
+		Expect(works(ctx, stays.OwnerDSN())()).NotTo(Succeed())
+		Expect(stays.Dir()).NotTo(BeAnExistingFile())
+		again := start(ctx, folder.config())
+		Expect(again.Adopted()).To(BeFalse())
+		Expect(again.Password("x")).NotTo(Equal(stays.Password("x")))
+	})
+
 	It("stops the server by force when its time is up", func(ctx SpecContext) {
 		cfg := newFolder().config()
 		cfg.StopTimeout = time.Second

@@ -44,6 +44,10 @@ func Start(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the test cluster: %w", err)
 	}
+	const searchable = 0o711 // by the user that PostgreSQL runs as where this is root: the cluster is to lie in the folder, and go with it
+	if err := os.Chmod(dir, searchable); err != nil {
+		return nil, fmt.Errorf("make a folder for the test cluster: %w", err)
+	}
 	cluster, err := pgembed.Start(ctx, pgembed.Config{DataDir: dir})
 	if err != nil {
 		return nil, fmt.Errorf("start the test cluster: %w", err)

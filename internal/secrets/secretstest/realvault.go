@@ -24,6 +24,8 @@ type Server struct {
 	Variant string
 	// Address and Token reach it; the token may do everything at the mount.
 	Address, Token string
+	// Fake is the server where it is none but a FakeVault, else nil.
+	Fake *FakeVault
 
 	stop func()
 }
@@ -59,7 +61,7 @@ func StartVault(ctx context.Context) (Server, error) {
 
 	return Server{
 		Variant: "a server in the test that speaks KV v2's HTTP (no VAULT_ADDR with VAULT_TOKEN, no vault or bao on PATH)",
-		Address: fake.URL(), Token: fake.RootToken(), stop: fake.Close,
+		Address: fake.URL(), Token: fake.RootToken(), Fake: fake, stop: fake.Close,
 	}, nil
 }
 

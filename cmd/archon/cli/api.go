@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel"
+
+	"github.com/archonhq/archon/api"
+	"github.com/archonhq/archon/commands"
+	"github.com/archonhq/archon/eventstore"
+	"github.com/archonhq/archon/gateway"
+	"github.com/archonhq/archon/internal/httpx"
+	"github.com/archonhq/archon/internal/netguard"
+	"github.com/archonhq/archon/internal/privacy"
+	"github.com/archonhq/archon/projections"
+	"github.com/archonhq/archon/readapi"
+)
+
+// handlers is every operation of the document.
+type handlers struct {
+	writeHandlers
+	readHandlers
+}
+
+type writeHandlers struct {
+	*commands.Providers
+	*commands.Operations
+}
+
+type readHandlers struct {
+	*readapi.Providers
+	*readapi.Audit
+	*readapi.Operations
+	readapi.Me
+}
+
+var _ api.StrictServerInterface = handlers{}
+
+// newAPI wires the HTTP layer of a node.
+func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
+	key, err := privacy.FingerprintKey(ctx, n.secrets)
+	if err != nil {
+		return nil, fmt.Errorf("read the key of fingerprints: %w", err)
+	}
+	providers := n.providers()
+	handler := providers.Handler
+	e, err := httpx.New(httpx.Config{
+		Handlers: handlers{
+			writeHandlers{Providers: providers, Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads}},
+			readHandlers{
+				Providers: n.providerReads(), Audit: &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
+				Operations: &readapi.Operations{Overview: control{n}},
+			},
+		},
+		Verifier: n.verifier,
+		Writes: &commands.Writes{
+			Repeats: &commands.Repeats{Log: n.store, Key: key}, Refusals: &commands.Refusals{Handler: handler}, Reads: providers.Reads,
+		},
+		Waiter: waiter{n.runner}, Health: n.health(), Metrics: n.metrics, Logger: n.log, Tracer: otel.GetTracerProvider(),
+		TrustedProxies: n.cfg.TrustedProxies, WaitBound: n.waitBound(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("assemble the HTTP layer: %w", err)
+	}
+	if n.issuer != nil {
+		e.Any(issuerPath+"/*", echo.WrapHandler(n.issuer.Handler()))
+	}
+	return e, nil
+}
+
+// waitBound is how long reads wait: 0 in the configuration means not at all, which httpx spells with a negative bound.
+func (n *node) waitBound() time.Duration {
+	if n.cfg.ReadYourWritesTimeout == 0 {
+		return -1
+	}
+	return n.cfg.ReadYourWritesTimeout
+}
+
+// providers are the use cases of model providers.
+func (n *node) providers() *commands.Providers {
+	policy := netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}
+	client := netguard.NewClient(policy, netguard.Options{})
+	return &commands.Providers{
+		Handler:   &commands.Handler{Log: n.store, Codec: n.codec, Sealer: clients{n.keeper}, Now: time.Now, Logger: n.log},
+		HealthLog: n.store, Secrets: n.secrets,
+		Wire:    wire{tester: gateway.NewTester(client, gateway.TesterOptions{UserAgent: "archon/" + n.version}), policy: policy},
+		Current: n.providerReads().Current,
+		Reads:   commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout},
+	}
+}
+
+func (n *node) providerReads() *readapi.Providers {
+	return &readapi.Providers{
+		Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Schemas: credentialSchemas(), Now: time.Now,
+	}
+}
+
+// history is what the log says of the past, decoded.
+type history struct {
+	*eventstore.Store
+	*eventstore.Codec
+}
+
+// credentialSchemas is the gateway's schemas in the API's types.
+func credentialSchemas() api.CredentialSchemas {
+	schemas := api.CredentialSchemas{}
+	for kind, schema := range gateway.CredentialSchemas() {
+		fields := []api.CredentialField{}
+		for _, field := range schema.Fields {
+			converted := api.CredentialField{Name: field.Name, Type: api.CredentialFieldType(field.Type), Required: field.Required, Options: field.Options}
+			if field.Default != "" {
+				converted.Default = &field.Default
+			}
+			fields = append(fields, converted)
+		}
+		schemas[string(kind)] = api.CredentialSchema{Fields: fields}
+	}
+	return schemas
+}
+
+// clients seals and opens the client's address and user agent.
+type clients struct{ keeper *privacy.Keeper }
+
+// SealClient implements commands.Sealer.
+func (c clients) SealClient(ctx context.Context, tenant, subject, ip, userAgent string) (json.RawMessage, error) {
+	envelope, err := c.keeper.SealClient(ctx, tenant, subject, privacy.Client{IP: ip, UserAgent: userAgent})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what it did
+	}
+	return json.Marshal(envelope) //nolint:wrapcheck // an envelope is always JSON
+}
+
+// OpenClient implements readapi.ClientOpener. An envelope that was erased or tampered with reads as unknown; that it was
+// tampered with is for verification to say.
+func (c clients) OpenClient(ctx context.Context, tenant string, sealed json.RawMessage) (ip, userAgent string, ok bool, err error) {
+	envelope, err := privacy.ParseEnvelope(sealed)
+	if err != nil {
+		return "", "", false, nil //nolint:nilerr // see above
+	}
+	client, err := c.keeper.OpenClient(ctx, tenant, envelope)
+	switch {
+	case errors.Is(err, privacy.ErrErased), errors.Is(err, privacy.ErrTampered), errors.Is(err, privacy.ErrMalformed):
+		return "", "", false, nil
+	case err != nil:
+		return "", "", false, err //nolint:wrapcheck // says what it did
+	}
+	return client.IP, client.UserAgent, true, nil
+}
+
+// waiter waits for the read tables that an operation reads.
+type waiter struct{ runner commands.Waiter }
+
+// Wait implements httpx.Waiter.
+func (w waiter) Wait(ctx context.Context, tenant, operation string, position int64) error {
+	tables := readapi.TablesOf(operation)
+	if len(tables) == 0 {
+		return nil
+	}
+	err := w.runner.Wait(ctx, tenant, position, tables...)
+	if errors.Is(err, projections.ErrHalted) {
+		// Waiting is in vain until an operator has acted: the same as a wait that has lasted too long, only at once.
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err //nolint:wrapcheck // says what it waited for
+}
+
+// registered tells whether a provider has ever been registered, for the sweeper.
+func (n *node) registered(ctx context.Context, tenant, providerID string) (bool, error) {
+	events, err := n.store.Load(ctx, tenant, "provider-"+providerID, 0)
+	return len(events) > 0, err //nolint:wrapcheck // says what it read
+}
+
+// hasRole tells whether a node was started with a role.
+func hasRole(roles []string, role string) bool { return slices.Contains(roles, role) }
+
+// newCorrelationID is for work that no request caused.
+func newCorrelationID() string { return strings.ToLower(uuid.NewString()) }

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archonhq/archon/internal/bench"
+)
+
+func (p Process) benchCommand() *cobra.Command {
+	callers := []int{0} // the default
+	var seconds int
+	var asJSON bool
+	flags := func(cmd *cobra.Command) *cobra.Command {
+		cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line instead of a table")
+		return cmd
+	}
+	run := func(measurements ...func(context.Context, bench.Config) error) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, _ []string) error {
+			return p.measure(cmd.Context(), bench.Config{Duration: time.Duration(seconds) * time.Second, JSON: asJSON, Out: p.Stdout}, callers, measurements)
+		}
+	}
+	appends := flags(&cobra.Command{
+		Use: "append [--callers N] [--seconds S]", Short: "Durable appends beside plain INSERT and COPY on the same server",
+		Args: cobra.NoArgs, RunE: run(bench.Append),
+	})
+	appends.Flags().IntSliceVar(&callers, "callers", []int{64}, "callers at once; several are measured one after the other")
+	appends.Flags().IntVar(&seconds, "seconds", 0, "seconds of each of the five rounds of each variant")
+	verify := flags(&cobra.Command{Use: "verify", Short: "Verification beside COPY TO STDOUT of the same rows", Args: cobra.NoArgs, RunE: run(bench.Verify)})
+	project := flags(&cobra.Command{Use: "project", Short: "Catch-up and lag of the provider projections beside COPY", Args: cobra.NoArgs, RunE: run(bench.Project)})
+	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: run(bench.Append, bench.Verify, bench.Project)})
+	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, all)
+}
+
+// measure runs measurements as the owner of the database, in tables of their own.
+func (p Process) measure(ctx context.Context, config bench.Config, callers []int, measurements []func(context.Context, bench.Config) error) error {
+	cfg, err := p.settings(true)
+	if err != nil {
+		return err
+	}
+	db, err := openDatabase(ctx, cfg, p.quiet(cfg))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.release(context.WithoutCancel(ctx)) }()
+	config.OwnerDSN = db.owner
+	for _, measurement := range measurements {
+		for _, config.Callers = range callers {
+			if err := measurement(ctx, config); err != nil {
+				return fmt.Errorf("bench: %w", err)
+			}
+		}
+	}
+	return nil
+}

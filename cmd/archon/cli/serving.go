@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archonhq/archon/commands"
+	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/internal/httpx"
+	"github.com/archonhq/archon/reactions"
+)
+
+// serve runs the node's roles until ctx ends, or a part of it fails, and drains them: it stops accepting, finishes the
+// requests, flushes the append queue, and only then stops what the requests rely on.
+func (n *node) serve(ctx context.Context, roles []string, ready func(n *node, addr net.Addr) error) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+
+	var parts errgroup.Group
+	run := func(name string, part func(context.Context) error) {
+		parts.Go(func() error {
+			if err := part(background); err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+				fail(err)
+				return err
+			}
+			return nil
+		})
+	}
+	if err := n.startBackground(roles, run); err != nil {
+		return err
+	}
+	server, err := n.listen(ctx, roles)
+	if err != nil {
+		return err
+	}
+	run("http", func(context.Context) error { return server.Serve() }) //nolint:wrapcheck // wrapped by run
+	if err := ready(n, server.Addr()); err != nil {
+		fail(err)
+	}
+	<-failed.Done()
+
+	n.log.InfoContext(ctx, "archon is draining", slog.Duration("within", n.cfg.ShutdownTimeout))
+	draining, cancel := n.drain(ctx)
+	defer cancel()
+	stopped := errors.Join(server.Shutdown(draining), n.store.Close(draining))
+	stopBackground()
+	return errors.Join(stopped, parts.Wait(), failure(failed))
+}
+
+// failure is why a context ended, unless it was asked to.
+func failure(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause //nolint:wrapcheck // wrapped where it failed
+	}
+	return nil
+}
+
+// startBackground starts what the roles need besides HTTP. Wake-ups from other nodes reach every node, since an API node's
+// waiters project for themselves.
+func (n *node) startBackground(roles []string, run func(string, func(context.Context) error)) error {
+	run("wake-ups", func(ctx context.Context) error {
+		n.bus.Subscribe(ctx, n.runner.Wake)
+		return nil
+	})
+	if hasRole(roles, serveProjector) {
+		run("projections", n.runner.Run)
+	}
+	if !hasRole(roles, serveWorker) {
+		return nil
+	}
+	use := n.providers()
+	router, err := n.newRouter(use)
+	if err != nil {
+		return err
+	}
+	run("jobs", router.Run)
+	prober := &reactions.Prober{Pool: n.workerPool, Probe: probeOf(use), Interval: n.cfg.ProbeInterval, Log: n.log}
+	run("probes", prober.Run)
+	sweeper := &reactions.Sweeper{Pool: n.workerPool, Secrets: n.secrets, Registered: n.registered, Now: time.Now, Log: n.log}
+	run("sweeps", sweeper.Run)
+	return nil
+}
+
+// probeOf tests a provider on schedule. One that was deleted meanwhile is nobody's fault.
+func probeOf(use *commands.Providers) func(ctx context.Context, tenant, id string) error {
+	return func(ctx context.Context, tenant, id string) error {
+		caller := commands.SystemCaller(tenant, "prober")
+		caller.CorrelationID = newCorrelationID()
+		_, err := use.Probe(ctx, caller, id, providers.OnSchedule)
+		if errors.Is(err, providers.ErrNotFound) {
+			return nil
+		}
+		return err //nolint:wrapcheck // says what it did
+	}
+}
+
+// listen takes the HTTP address. A node without the API role answers for its health and metrics there.
+func (n *node) listen(ctx context.Context, roles []string) (*httpx.Server, error) {
+	var handler http.Handler
+	if hasRole(roles, serveAPI) {
+		e, err := n.newAPI(ctx)
+		if err != nil {
+			return nil, err
+		}
+		handler = e
+	} else {
+		handler = n.machines()
+	}
+	server, err := httpx.Listen(ctx, n.cfg.HTTPAddr, handler, n.log)
+	if err != nil {
+		return nil, fmt.Errorf("%w; set ARCHON_HTTP_ADDR to a free address", err)
+	}
+	return server, nil
+}
+
+// machines is what load balancers and Prometheus ask a node without the API role for.
+func (n *node) machines() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /health", n.health())
+	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"status":"ok"}`))
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{Registry: n.metrics}))
+	return mux
+}

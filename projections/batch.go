@@ -1,0 +1,258 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/archonhq/archon/eventstore"
+)
+
+// projection is a projector with what the runner knows of it.
+type projection struct {
+	Projector
+	codec   *eventstore.Codec
+	name    string
+	version int
+	handles []string // nil: all
+	handled map[string]bool
+}
+
+func (p *projection) takes(eventType string) bool {
+	return p.handles == nil || p.handled[eventType]
+}
+
+// project runs the projector, whose panic is the events' fault too.
+func (p *projection) project(events []Event) (out *Statements, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = dataError{fmt.Errorf("the projector panicked: %v", cause)}
+		}
+	}()
+	out = &Statements{}
+	if len(events) == 0 {
+		return out, nil
+	}
+	if err := p.Project(events, out); err != nil {
+		return nil, dataError{err}
+	}
+	return out, nil
+}
+
+// lockCheckpoint takes the (projection, tenant) pair for the transaction, unless another one has it, and sets what the
+// transaction needs where it got it. Where it did not, row-level security hides the tenant's events from what follows in
+// the pipeline, so they are not read in vain.
+//
+// synchronous_commit is off: the rows and the checkpoint are in one transaction, so after a crash of the server either
+// both are there or neither is, and what was lost is projected again from events, which were committed durably before
+// anybody could read them. (A job that a reaction enqueued may then have run already; it is enqueued again under the same
+// id, and doing it twice changes nothing.) So a catch-up does not wait for the disk.
+//
+// idle_in_transaction_session_timeout bounds how long a node that has frozen keeps the row locked.
+const lockCheckpoint = `
+with locked as materialized (
+  select tenant_id from projection_checkpoints where tenant_id = $1 and projection = $2 and version = $3 for update skip locked)
+select true, set_config('app.tenant_id', tenant_id, true), set_config('synchronous_commit', 'off', true),
+  set_config('idle_in_transaction_session_timeout', $4, true)
+from locked`
+
+// lookAtCheckpoint runs after lockCheckpoint and sees checkpoint and head in one snapshot: the head can't be behind the
+// checkpoint in it, unless the log has been cut.
+const lookAtCheckpoint = `
+select c.position, c.hash, c.status, coalesce(c.error, ''), coalesce(c.error_position, 0), coalesce(h.position, 0), exists (
+  select from projection_checkpoints n
+  where n.tenant_id = $1 and n.projection = $2 and n.version > $3 and n.status <> 'rebuilding')
+from projection_checkpoints c left join chain_heads h on h.tenant_id = c.tenant_id
+where c.tenant_id = $1 and c.projection = $2 and c.version = $3`
+
+// moveCheckpoint is the compare-and-set. Where it does not match it divides by zero, which keeps everything behind it in
+// the pipeline from happening, the commit included.
+const moveCheckpoint = `
+with moved as (update projection_checkpoints set position = $4, hash = $5, served_at = now(), error = null, error_position = null, error_type = null,
+  rate_events = case when rate_since < now() - interval '10 s' then 0 else rate_events end + $4 - $6,
+  rate = case when rate_since < now() - interval '10 s' then rate_events / extract(epoch from now() - rate_since) else rate end,
+  rate_since = case when rate_since < now() - interval '10 s' then now() else rate_since end
+where tenant_id = $1 and projection = $2 and version = $3 and position = $6 and hash = $7 and status in ('live', 'rebuilding')
+returning true)
+select 1 / count(*) = 1 from moved`
+
+// checkpoint is a row of projection_checkpoints as lookAtCheckpoint saw it.
+type checkpoint struct {
+	found, locked bool
+	at            place
+	status        string
+	err           string
+	errPosition   int64
+	head          int64
+	newer         bool
+}
+
+// batch is one transaction of a projection for a tenant, from taking the lock to the commit. It knows nothing of why it
+// runs: a live projection, a waiter and a rebuild are the same to it.
+type batch struct {
+	runner     *Runner
+	projection *projection
+	tenant     string
+	// limit bounds the events of the batch; ahead, where set, is a window that was read before the lock was taken.
+	limit int64
+	ahead *window
+	// proceed, where set, is called once it is known what the batch will commit.
+	proceed func(w *window, head int64)
+}
+
+// run does the batch. It returns what it saw of the checkpoint and the window that it committed, or could not commit: a
+// dataError is the fault of its events. There is no window where the projection does not go on here, be it that another
+// node has the lock, that the projection is halted, or that a newer version of it serves.
+func (b *batch) run(ctx context.Context) (saw checkpoint, w *window, err error) {
+	conn, err := b.runner.pool.Acquire(ctx)
+	if err != nil {
+		return saw, nil, fmt.Errorf("acquire a connection: %w", err)
+	}
+	defer conn.Release()
+	defer endTransaction(ctx, conn)
+	saw, w, err = b.open(ctx, conn)
+	if err != nil || w == nil || w.len() == 0 {
+		return saw, w, err
+	}
+	if b.proceed != nil {
+		b.proceed(w, saw.head)
+	}
+	if err := b.write(ctx, conn, w); err != nil {
+		return saw, w, classify(err, conn.Conn().IsClosed())
+	}
+	return saw, w, nil
+}
+
+// endTransaction rolls back where the batch has not committed. Where that fails too, the pool throws the connection away.
+func endTransaction(ctx context.Context, conn *pgxpool.Conn) {
+	const idle = 'I'
+	if conn.Conn().IsClosed() || conn.Conn().PgConn().TxStatus() == idle {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = conn.Exec(ctx, "rollback")
+}
+
+// open begins the transaction, takes the lock, and reads the events that come next, all in one round trip.
+func (b *batch) open(ctx context.Context, conn *pgxpool.Conn) (saw checkpoint, w *window, err error) {
+	p := b.projection
+	pipeline := &pgx.Batch{}
+	pipeline.Queue("begin")
+	idle := fmt.Sprintf("%dms", b.runner.config.IdleTimeout.Milliseconds())
+	pipeline.Queue(lockCheckpoint, b.tenant, p.name, p.version, idle).QueryRow(func(row pgx.Row) error {
+		return ignoreNoRows(row.Scan(&saw.locked, nil, nil, nil))
+	})
+	pipeline.Queue(lookAtCheckpoint, b.tenant, p.name, p.version).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(&saw.at.position, &saw.at.hash, &saw.status, &saw.err, &saw.errPosition, &saw.head, &saw.newer)
+		saw.found = err == nil
+		return ignoreNoRows(err)
+	})
+	if b.ahead == nil {
+		b.queueRead(pipeline, &saw, &w)
+	}
+	if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
+		return saw, nil, fmt.Errorf("open a batch: %w", err)
+	}
+	if !saw.locked || saw.newer || !serving(saw.status) {
+		return saw, nil, nil
+	}
+	if b.ahead == nil {
+		return saw, w.within(&saw), nil
+	}
+	if b.ahead.base.is(saw.at) {
+		return saw, b.ahead, nil
+	}
+	pipeline = &pgx.Batch{} // somebody else has been here since the window was read
+	b.queueRead(pipeline, &saw, &w)
+	if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
+		return saw, nil, fmt.Errorf("read a batch again: %w", err)
+	}
+	return saw, w.within(&saw), nil
+}
+
+func serving(status string) bool { return status == statusLive || status == statusRebuilding }
+
+func (b *batch) queueRead(pipeline *pgx.Batch, saw *checkpoint, w **window) {
+	p := b.projection
+	pipeline.Queue(readEvents, p.readArguments(b.tenant, nil, b.limit, b.runner.config.MaxBatchBytes)...).Query(func(rows pgx.Rows) (err error) {
+		*w, err = p.collect(b.tenant, saw.at, rows)
+		return err
+	})
+}
+
+func ignoreNoRows(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+// within holds the window against the head: events that are missing at the end leave no trace in the window itself.
+func (w *window) within(saw *checkpoint) *window {
+	if w.fault != nil || w.len() > 0 || saw.head == saw.at.position {
+		return w
+	}
+	w.fault = &fault{kind: broken, position: saw.at.position + 1, err: fmt.Errorf(
+		"%w: the checkpoint is at %d, the head at %d, and there are no events after the checkpoint", errBrokenChain, saw.at.position, saw.head,
+	)}
+	return w
+}
+
+// write moves the checkpoint, sends the statements and commits, in one round trip.
+func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, w *window) error {
+	p := b.projection
+	out, err := p.project(w.events)
+	if err != nil {
+		return err
+	}
+	var moved bool
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, w.end.position, w.end.hash, w.base.position, w.base.hash).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&moved)
+	})
+	for sql, args := range out.All() {
+		args = slices.Clone(args)
+		for i := range args {
+			args[i] = encodable(args[i])
+		}
+		pipeline.Queue(sql, args...)
+	}
+	pipeline.Queue("commit")
+	err = conn.SendBatch(ctx, pipeline).Close()
+	var refused *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case !moved && errors.As(err, &refused) && refused.Code == divisionByZero:
+		return errLostCheckpoint
+	}
+	return fmt.Errorf("write a batch: %w", err)
+}
+
+// divisionByZero is moveCheckpoint's way to say that it has not matched; see there.
+const divisionByZero = "22012"
+
+// errLostCheckpoint says that the checkpoint is not where the batch began: nothing was written.
+var errLostCheckpoint = errors.New("the checkpoint has been moved by somebody else")
+
+// readAhead reads the window after a place on a connection of its own, while the batch before it is being written. It
+// holds no lock: what is behind a position never changes, and batch.open only takes it where the checkpoint is at its base.
+func (b *batch) readAhead(ctx context.Context, base place) (w *window, err error) {
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, b.tenant)
+	pipeline.Queue(readEvents, b.projection.readArguments(b.tenant, &base.position, b.limit, b.runner.config.MaxBatchBytes)...).Query(func(rows pgx.Rows) (err error) {
+		w, err = b.projection.collect(b.tenant, base, rows)
+		return err
+	})
+	if err := b.runner.pool.SendBatch(ctx, pipeline).Close(); err != nil {
+		return nil, fmt.Errorf("read ahead: %w", err)
+	}
+	return w, nil
+}

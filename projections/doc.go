@@ -1,0 +1,26 @@
+// Package projections builds the read tables from the log: the runner, and one file a context with its tables.
+//
+// # The invariant
+//
+// A projection's rows and its checkpoint (position, and the hash at that position) change in one transaction, and the
+// checkpoint only moves by compare-and-set from the position that the rows were built on. So every event takes effect
+// exactly once, whatever crashes, and whoever else runs the same projector.
+//
+// # How it runs
+//
+// A [Projector] turns a batch of consecutive events of one tenant into SQL statements; it does no I/O. The [Runner] finds
+// (projection, tenant) pairs that are behind, takes the checkpoint's row with FOR UPDATE SKIP LOCKED, reads the next
+// events, checks that positions and hash links continue the checkpoint, and sends statements and checkpoint. Any number of
+// nodes do so on one database. What wakes it is [Runner.Wake] and, where that gets lost, polling.
+//
+// # What stops it
+//
+// A projector stops for one tenant, while all else goes on, where it meets
+//
+//   - a poison event, which can't be decoded or whose statements PostgreSQL refuses: status stalled, until [Runner.Retry];
+//   - a chain whose positions or hashes don't continue the checkpoint: status stalled, and an alarm in the log;
+//   - an event type, or a version of the projection, that this program does not know: a newer node goes on, this one waits
+//     for it.
+//
+// Nothing is ever skipped. Errors of the database that pass (connections, deadlocks, shutdowns) are retried.
+package projections

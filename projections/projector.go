@@ -1,0 +1,74 @@
+package projections
+
+import (
+	"iter"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/archonhq/archon/eventstore"
+)
+
+// Event is a recorded event with its decoded payload.
+type Event struct {
+	eventstore.Recorded
+	// Payload is nil where the projector takes every type undecoded.
+	Payload eventstore.Typed
+}
+
+// Projector turns events into the rows of one projection. Implementations must be safe for concurrent use.
+type Projector interface {
+	// Name is the projection's stable name, which is part of its checkpoint's key.
+	Name() string
+	// Version counts from 1 and is raised when the meaning of the projector or its tables change.
+	Version() int
+	// Handles lists the event types that Project is given, decoded; events of other types that the codec knows are passed
+	// over, and their data is not even read. Nil stands for every type, undecoded.
+	Handles() []string
+	// Project adds what a batch of events does to the tables to out. The events are of one tenant, in order, and
+	// consecutive but for those that are not handled; where a batch ends must not matter. Project is pure: it may be
+	// called again with the same events, or a part of them, and its errors are taken to be the events' fault.
+	Project(events []Event, out *Statements) error
+}
+
+// Statements collects SQL that is to run in the transaction that moves the checkpoint, in the order in which it was added.
+// Row-level security is set to the events' tenant.
+type Statements struct {
+	list []statement
+}
+
+type statement struct {
+	sql  string
+	args []any
+}
+
+// Exec adds a statement; its rows, where it returns any, are ignored. Keep the text constant (arrays with unnest instead
+// of lists of values): every distinct text is prepared once a connection.
+func (s *Statements) Exec(sql string, args ...any) {
+	s.list = append(s.list, statement{sql: sql, args: args})
+}
+
+// encodable gives an argument the form that pgx encodes without reflection and without going through text, where that
+// matters: arrays with an element a row.
+func encodable(arg any) any {
+	ids, is := arg.([]uuid.UUID)
+	if !is {
+		return arg
+	}
+	array := make(pgtype.FlatArray[pgtype.UUID], len(ids))
+	for i, id := range ids {
+		array[i] = pgtype.UUID{Bytes: id, Valid: true}
+	}
+	return array
+}
+
+// All lists the statements with their arguments.
+func (s *Statements) All() iter.Seq2[string, []any] {
+	return func(yield func(string, []any) bool) {
+		for _, one := range s.list {
+			if !yield(one.sql, one.args) {
+				return
+			}
+		}
+	}
+}

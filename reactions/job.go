@@ -1,0 +1,68 @@
+package reactions
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/archonhq/archon/projections"
+)
+
+// Names of metadata that a job's message carries.
+const (
+	metadataTenant      = "tenant_id"
+	metadataCorrelation = "correlation_id"
+	metadataCausation   = "causation_id"
+)
+
+// jobSpace is the UUID namespace in which events become job ids, and jobs become command ids; it must never change.
+var jobSpace = uuid.MustParse("9a4be0f6-40d5-5c51-8f0e-5f4d8f6f6a77")
+
+// Job is work in the outside world that an event asks for.
+type Job struct {
+	Tenant string
+	// ID derives from the event, so that enqueueing twice is one job.
+	ID uuid.UUID
+	// Topic names the handler.
+	Topic string
+	// Payload is JSON: ids and what else the handler can't look up, never a secret.
+	Payload json.RawMessage
+	// CorrelationID is that of the request that caused the event; CausationID is the event.
+	CorrelationID, CausationID string
+}
+
+// NewJob is the job that an event asks for on a topic.
+func NewJob(event *projections.Event, topic string, payload any) (Job, error) {
+	encoded, err := json.Marshal(payload)
+	if err != nil {
+		return Job{}, fmt.Errorf("encode a job for %s: %w", topic, err)
+	}
+	var meta struct {
+		CorrelationID string `json:"correlation_id"`
+	}
+	_ = json.Unmarshal(event.Meta, &meta) // a job without a correlation id is better than none
+	name := strings.Join([]string{event.Tenant, topic, strconv.FormatInt(event.Position, 10)}, "\x00")
+	return Job{
+		Tenant: event.Tenant, ID: uuid.NewSHA1(jobSpace, []byte(name)), Topic: topic, Payload: encoded,
+		CorrelationID: meta.CorrelationID, CausationID: event.EventID.String(),
+	}, nil
+}
+
+// CommandID is the id of the command that the job ends in.
+func (j Job) CommandID() uuid.UUID { return uuid.NewSHA1(jobSpace, j.ID[:]) }
+
+// Enqueue adds the job to the transaction that moves the checkpoint.
+func (j Job) Enqueue(out *projections.Statements) error {
+	metadata, err := json.Marshal(map[string]string{
+		metadataTenant: j.Tenant, metadataCorrelation: j.CorrelationID, metadataCausation: j.CausationID,
+	})
+	if err != nil {
+		return fmt.Errorf("encode a job's metadata: %w", err)
+	}
+	out.Exec(`insert into jobs (tenant_id, uuid, topic, payload, metadata) values ($1, $2, $3, $4, $5) on conflict do nothing`,
+		j.Tenant, j.ID, j.Topic, []byte(j.Payload), metadata)
+	return nil
+}
