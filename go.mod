@@ -211,7 +211,7 @@ require (
 )
 
 tool (
-	github.com/go-task/task/v3/cmd/task
+	github.com/archonhq/archon/tools/task
 	github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
 	github.com/onsi/ginkgo/v2/ginkgo
 	mvdan.cc/gofumpt

@@ -1058,7 +1058,7 @@ type ListAuditParams struct {
 	// To Before this time.
 	To *FilterTime `form:"to,omitempty" json:"to,omitempty"`
 
-	// Q Text that occurs in the actor, the action, the resource or the correlation id, whatever its case.
+	// Q Text that occurs in the actor, the action, the event's type, stream or data, whatever its case.
 	Q *FilterText `form:"q,omitempty" json:"q,omitempty"`
 
 	// Telemetry Whether telemetry is listed too.

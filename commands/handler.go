@@ -98,12 +98,12 @@ func handle[S, C any](ctx context.Context, h *Handler, caller Caller, t task[S, 
 		if err != nil {
 			return outcome{}, err
 		}
-		if err := caller.IfMatch.check(before.versions[t.streams[0]]); err != nil {
-			return outcome{}, err
+		decided, refused := t.decider.Decide(before.state, t.command)
+		if stale := caller.IfMatch.check(before.versions[t.streams[0]]); stale != nil && !isNotFound(refused) {
+			return outcome{}, stale
 		}
-		decided, err := t.decider.Decide(before.state, t.command)
-		if err != nil {
-			return outcome{}, err //nolint:wrapcheck // a refusal is passed on as it is
+		if refused != nil {
+			return outcome{}, refused //nolint:wrapcheck // a refusal is passed on as it is
 		}
 		if len(decided) == 0 {
 			return unchanged(ctx, h, caller, t, before)
@@ -114,6 +114,13 @@ func handle[S, C any](ctx context.Context, h *Handler, caller Caller, t task[S, 
 		}
 	}
 	return outcome{}, ErrContended
+}
+
+// isNotFound tells that there is nothing whose version could be stale: what is not there, or another tenant's, is 404
+// whatever the request says of it.
+func isNotFound(err error) bool {
+	var refusal *domain.Refusal
+	return errors.As(err, &refusal) && refusal.Kind == domain.NotFound
 }
 
 // retrying runs a use case again whose impure part looked at a version that has been overtaken since.

@@ -53,8 +53,7 @@ var _ = Describe("Who may do what with the log", Ordered, func() {
 		return rows, err
 	}
 	sqlState := func(err error) string {
-		var refused *pgconn.PgError
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 			return refused.Code
 		}
 		return ""

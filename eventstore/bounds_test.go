@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -152,41 +151,6 @@ var _ = Describe("The queue", func() {
 		Expect(store.Close(short)).To(MatchError(context.DeadlineExceeded))
 		release()
 		Eventually(outcome, bound).Should(Receive(BeNil()), "it was let in, so it lands")
-	})
-
-	It("forgets idle tenants and what it knows of streams, at no harm", func(ctx context.Context) {
-		const tenants, callers = 4200, 100
-		store := open(ctx, shared, eventstore.Config{})
-		prefix := newTenant()
-		var all sync.WaitGroup
-		var failed atomic.Value
-		for c := range callers {
-			all.Go(func() {
-				for i := c; i < tenants; i += callers {
-					if _, err := store.Append(ctx, single(fmt.Sprintf("%s-%d", prefix, i), "a-1", 0)); err != nil {
-						failed.Store(err)
-					}
-				}
-			})
-		}
-		all.Wait()
-		Expect(failed.Load()).To(BeNil())
-		_, err := store.Append(ctx, single(prefix+"-0", "a-1", 1))
-		Expect(err).NotTo(HaveOccurred())
-
-		const streams = 1 << 14
-		for range 3 {
-			request := eventstore.Append{Tenant: prefix + "-0"}
-			for range streams {
-				request.Events = append(request.Events, eventstore.NewEvent{Stream: "s-" + uuid.NewString(), Type: "t.v1"})
-			}
-			_, err := store.Append(ctx, request)
-			Expect(err).NotTo(HaveOccurred())
-		}
-		result, err := store.Append(ctx, single(prefix+"-0", "a-1", 2))
-		Expect(err).NotTo(HaveOccurred())
-		Expect(result.Versions["a-1"]).To(BeEquivalentTo(3))
-		expectIntact(ctx, store, prefix+"-0")
 	})
 })
 

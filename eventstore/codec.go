@@ -27,12 +27,11 @@ type Definition struct {
 // json.Unmarshaler it is given the bytes as they are and has to find out itself whether they are JSON.
 func Define[E Typed]() Definition {
 	var zero E
-	_, own := any(&zero).(json.Unmarshaler)
 	return Definition{typ: zero.EventType(), decode: func(data []byte) (Typed, error) {
 		var event E
 		decode := func(data []byte) error { return json.Unmarshal(data, &event) }
-		if own {
-			decode = any(&event).(json.Unmarshaler).UnmarshalJSON //nolint:forcetypeassert // looked at above
+		if itself, ok := any(&event).(json.Unmarshaler); ok {
+			decode = itself.UnmarshalJSON
 		}
 		if err := decode(data); err != nil {
 			return nil, fmt.Errorf("decode %s: %w", zero.EventType(), err)

@@ -40,7 +40,7 @@ func secondToThird(data []byte) ([]byte, error) {
 	return []byte(strings.Replace(string(data), `}`, `,"people":["somebody"]}`, 1)), nil
 }
 
-func doors(t testing.TB) *eventstore.Codec {
+func doors(t *testing.T) *eventstore.Codec {
 	t.Helper()
 	codec, err := eventstore.NewCodec(
 		eventstore.Upcast("door.opened.v1", "door.opened.v2", firstToSecond),

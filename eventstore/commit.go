@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,7 +54,8 @@ func (l *lane) commit(ctx context.Context, members []*member) {
 		case err == nil:
 			l.contended = max(l.contended-1, 0)
 		case errors.Is(err, errLostRace):
-			if lost++; lost >= maxLostRaces {
+			lost++
+			if lost >= maxLostRaces {
 				l.contended = contendedBatches
 			}
 		case errors.Is(err, ErrUnavailable):
@@ -169,9 +171,7 @@ func (l *lane) landed(b *batch) {
 	if len(l.versions)+len(b.versions) > maxKnownVersions {
 		clear(l.versions)
 	}
-	for stream, version := range b.versions {
-		l.versions[stream] = version
-	}
+	maps.Copy(l.versions, b.versions)
 	for i := range b.members {
 		m := &b.members[i]
 		events := b.events[m.from:m.to]

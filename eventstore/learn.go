@@ -161,5 +161,5 @@ func (l *lane) find(ctx context.Context, conn *pgx.Conn, b *batch) (written, tak
 	case err != nil:
 		return false, false, asUnavailable(err)
 	}
-	return string(hash) == string(b.events[0].Hash), true, nil
+	return bytes.Equal(hash, b.events[0].Hash), true, nil
 }

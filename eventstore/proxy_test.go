@@ -152,9 +152,9 @@ func (p *proxy) lose(kind cut, client, server net.Conn, piece []byte) {
 // sometimes cuts one piece of so many, in any way.
 func sometimes(one int) func([]byte) cut {
 	return func([]byte) cut {
-		if rand.IntN(one) > 0 { //nolint:gosec // a test's dice
+		if rand.IntN(one) > 0 {
 			return cutNothing
 		}
-		return cut(1 + rand.IntN(int(cutKinds)-1)) //nolint:gosec // a test's dice
+		return cut(1 + rand.IntN(int(cutKinds)-1))
 	}
 }

@@ -147,6 +147,41 @@ func TestUnplaceLeavesNoTrace(t *testing.T) {
 	}
 }
 
+func TestIdleLanesAreForgottenWhereThereAreTooMany(t *testing.T) {
+	t.Parallel()
+	s := &Store{lanes: map[string]*lane{}}
+	for i := range maxIdleLanes - 1 {
+		s.lanes[fmt.Sprint(i)] = &lane{running: i == 7}
+	}
+	s.forgetIdleLanes()
+	if len(s.lanes) != maxIdleLanes-1 {
+		t.Errorf("%d lanes are left, there was room for all", len(s.lanes))
+	}
+	s.lanes["one more"] = &lane{}
+	s.forgetIdleLanes()
+	if len(s.lanes) != 1 || s.lanes["7"] == nil {
+		t.Errorf("%d lanes are left, not just the one at work", len(s.lanes))
+	}
+}
+
+func TestALaneForgetsStreamsWhereItKnowsTooMany(t *testing.T) {
+	t.Parallel()
+	versions := map[string]int64{}
+	for i := range maxKnownVersions {
+		versions[fmt.Sprint(i)] = 1
+	}
+	l := testLane(versions)
+	m := testMember(map[string]int64{"7": 1}, "7")
+	b, _ := l.settle([]*member{m})
+	l.landed(b)
+	if len(l.versions) != 1 || l.versions["7"] != 2 {
+		t.Errorf("it knows %d streams, and 7 at %d", len(l.versions), l.versions["7"])
+	}
+	if o := outcomeOf(m); o == nil || o.result.Versions["7"] != 2 || l.head.Position != 101 {
+		t.Errorf("it was told %+v, the head is %+v", o, l.head)
+	}
+}
+
 // benchMembers are n callers of one event each, every one with its own stream.
 func benchMembers(n int) ([]*member, map[string]int64) {
 	versions := map[string]int64{}

@@ -140,6 +140,10 @@ func (a *Append) validate() error {
 			return fmt.Errorf("%w: expectation on a stream that can't exist", ErrInvalid)
 		}
 	}
+	return a.validateEvents()
+}
+
+func (a *Append) validateEvents() error {
 	for i := range a.Events {
 		event := &a.Events[i]
 		if event.Stream == "" || event.Type == "" || !storable(event.Stream) || !storable(event.Type) {

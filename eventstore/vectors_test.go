@@ -55,7 +55,7 @@ type exported struct {
 	Hash       string `json:"hash"`
 }
 
-func readVectors(t testing.TB) vectors {
+func readVectors(t *testing.T) vectors {
 	t.Helper()
 	raw, err := os.ReadFile(vectorsFile)
 	if err != nil {
@@ -70,7 +70,7 @@ func readVectors(t testing.TB) vectors {
 	return v
 }
 
-func fromHex(t testing.TB, text string) []byte {
+func fromHex(t *testing.T, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(text)
 	if err != nil {
@@ -79,7 +79,7 @@ func fromHex(t testing.TB, text string) []byte {
 	return b
 }
 
-func (e *exported) recorded(t testing.TB) eventstore.Recorded {
+func (e *exported) recorded(t *testing.T) eventstore.Recorded {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339Nano, e.OccurredAt)
 	if err != nil {

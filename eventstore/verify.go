@@ -48,10 +48,6 @@ type Report struct {
 // progressEvery is how many rows pass between two calls of Progress.
 const progressEvery = 10_000
 
-// verifySettings keep the chain streaming in the order of its index, at any state of the planner's statistics: a sort would
-// spill the whole log to disk before the first row. Where the index is gone PostgreSQL sorts in spite of it.
-var verifySettings = []string{"enable_sort", "enable_bitmapscan", "jit"} //nolint:gochecknoglobals // a constant list
-
 // Verify re-reads rows of a tenant's chain, in one snapshot, and checks that positions have no gap and start at 1, that every
 // row's hash is that of its columns, that every row names the hash of the row before it, that time never goes back, and that
 // the head row names the last one. It reads as a stream and keeps one row in memory. The error is ErrVerifying, ErrRange, or
@@ -59,8 +55,8 @@ var verifySettings = []string{"enable_sort", "enable_bitmapscan", "jit"} //nolin
 //
 // The pool may also belong to a superuser, whom row-level security does not bind.
 func (s *Store) Verify(ctx context.Context, tenant string, opts VerifyOptions) (Report, error) {
-	if tenant == "" || !storable(tenant) || opts.From < 0 || opts.To < 0 || (opts.To > 0 && opts.To < opts.From) {
-		return Report{}, fmt.Errorf("%w: from %d to %d", ErrRange, opts.From, opts.To)
+	if err := opts.validate(tenant); err != nil {
+		return Report{}, err
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -84,16 +80,20 @@ func (s *Store) Verify(ctx context.Context, tenant string, opts VerifyOptions) (
 		return Report{}, fmt.Errorf("%w: from %d is behind the head at %d", ErrRange, opts.From, head.Position)
 	}
 	check := newChecker(tenant, head, opts)
-	for piece := range check.pieces() {
-		if err := check.read(ctx, conn.Conn().PgConn(), piece.condition); err != nil {
-			return Report{}, fmt.Errorf("verify: read the chain: %w", Unavailable(err))
-		}
-		if check.badPosition != 0 || check.last.position < piece.reaches {
-			break // a head that was moved far ahead must not send us through empty pieces for years
-		}
+	if err := check.readAll(ctx, conn.Conn().PgConn()); err != nil {
+		return Report{}, fmt.Errorf("verify: read the chain: %w", Unavailable(err))
 	}
-	check.end()
 	return check.report(), nil
+}
+
+func (o VerifyOptions) validate(tenant string) error {
+	switch {
+	case tenant == "" || !storable(tenant):
+		return fmt.Errorf("%w: no tenant has that name", ErrRange)
+	case o.From < 0, o.To < 0, o.To > 0 && o.To < o.From:
+		return fmt.Errorf("%w: from %d to %d", ErrRange, o.From, o.To)
+	}
+	return nil
 }
 
 // chainHead is a head row as it was found.
@@ -102,15 +102,17 @@ type chainHead struct {
 	found bool
 }
 
+// setVerify is setTenant for a verification. The settings keep the chain streaming in the order of its index, at any state of
+// the planner's statistics: a sort would spill to disk what it reads. Where the index is gone PostgreSQL sorts in spite of it.
+const setVerify = `select set_config('app.tenant_id', $1, true), set_config('enable_sort', 'off', true),
+  set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
+
 // prepareVerify takes the tenant's lock and reads the head; the lock goes with the transaction.
 func prepareVerify(ctx context.Context, tx pgx.Tx, tenant string) (chainHead, error) {
 	head := chainHead{Head: Head{Hash: Genesis(tenant)}}
 	var locked bool
 	pipeline := &pgx.Batch{}
-	pipeline.Queue(setTenant, tenant)
-	for _, name := range verifySettings {
-		pipeline.Queue(`select set_config($1, 'off', true)`, name)
-	}
+	pipeline.Queue(setVerify, tenant)
 	pipeline.Queue(`select pg_try_advisory_xact_lock($1)`, verifyLockKey(tenant)).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&locked) //nolint:wrapcheck // wrapped below
 	})
@@ -179,6 +181,20 @@ func (c *checker) pieces() iter.Seq[piece] {
 		}
 		yield(piece{condition: from})
 	}
+}
+
+// readAll reads the range, up to its first bad row or its end.
+func (c *checker) readAll(ctx context.Context, conn *pgconn.PgConn) error {
+	for piece := range c.pieces() {
+		if err := c.read(ctx, conn, piece.condition); err != nil {
+			return err
+		}
+		if c.badPosition != 0 || c.last.position < piece.reaches {
+			break // a head that was moved far ahead must not send us through empty pieces for years
+		}
+	}
+	c.end()
+	return nil
 }
 
 // read takes the rows of one piece. COPY has no parameters; the tenant stands in the session.

@@ -83,8 +83,8 @@ func (c *checker) report() Report {
 	return Report{OK: c.badPosition == 0, Checked: c.checked, Head: c.head.Head, FirstBadPosition: c.badPosition, Reason: c.reason}
 }
 
-// bad notes the first bad position and stops the reading.
-func (c *checker) bad(position int64, format string, args ...any) {
+// badf notes the first bad position and stops the reading.
+func (c *checker) badf(position int64, format string, args ...any) {
 	c.badPosition, c.reason = max(position, 1), fmt.Sprintf(format, args...)
 	if c.strays > 0 {
 		c.reason += fmt.Sprintf("; %d rows have positions that no chain has, one of them %d", c.strays, c.stray)
@@ -105,7 +105,7 @@ func (c *checker) row(fields [][]byte) error {
 	case fields[fieldPosition] == nil || position < 1:
 		c.strays, c.stray = c.strays+1, position
 	case position == c.last.position && c.last.real:
-		c.bad(position, "position %d stands twice", position)
+		c.badf(position, "position %d stands twice", position)
 	case position < c.from: // the row before the range, which is taken on trust
 		c.advance()
 	case c.to > 0 && position > c.to:
@@ -195,18 +195,18 @@ func (c *checker) missing() {
 		c.rewritten()
 		return
 	}
-	c.bad(c.last.position+1, "position %d is missing", c.last.position+1)
+	c.badf(c.last.position+1, "position %d is missing", c.last.position+1)
 }
 
 // rewritten is for a row before the last one that was changed together with its hash.
 func (c *checker) rewritten() {
-	c.bad(c.last.position-1, "position %d was changed together with its hash: position %d names another one as its predecessor's",
+	c.badf(c.last.position-1, "position %d was changed together with its hash: position %d names another one as its predecessor's",
 		c.last.position-1, c.last.position)
 }
 
 // relinked is for a last row that was changed together with its prev_hash and its hash.
 func (c *checker) relinked(witness string) {
-	c.bad(c.last.position, "position %d was changed together with its hashes: it does not name position %d's, and %s does not name its",
+	c.badf(c.last.position, "position %d was changed together with its hashes: it does not name position %d's, and %s does not name its",
 		c.last.position, c.last.position-1, witness)
 }
 
@@ -221,11 +221,11 @@ func (c *checker) judge(null int) {
 	case c.waiting:
 		c.rewritten()
 	case null >= 0:
-		c.bad(e.Position, "position %d was changed: a column is null", e.Position)
+		c.badf(e.Position, "position %d was changed: a column is null", e.Position)
 	case linked && !consistent:
-		c.bad(e.Position, "position %d was changed: its hash is not that of its columns", e.Position)
+		c.badf(e.Position, "position %d was changed: its hash is not that of its columns", e.Position)
 	case linked && e.OccurredAt < c.last.at:
-		c.bad(e.Position, "time goes back at position %d", e.Position)
+		c.badf(e.Position, "time goes back at position %d", e.Position)
 	case !linked:
 		c.unlinked(consistent)
 	}
@@ -238,13 +238,13 @@ func (c *checker) unlinked(consistent bool) {
 	case consistent && c.last.real:
 		c.waiting = true
 	case consistent:
-		c.bad(e.Position, "position %d was changed together with its hash: it does not begin at the genesis", e.Position)
+		c.badf(e.Position, "position %d was changed together with its hash: it does not begin at the genesis", e.Position)
 	case c.hashedWith(e.Position, c.last.hash):
-		c.bad(e.Position, "position %d was changed: its prev_hash is not the hash of position %d", e.Position, c.last.position)
+		c.badf(e.Position, "position %d was changed: its prev_hash is not the hash of position %d", e.Position, c.last.position)
 	case c.last.real && bytes.Equal(e.PrevHash, c.last.prevHash) && c.hashedWith(c.last.position, e.PrevHash):
-		c.bad(c.last.position, "position %d was inserted: the row that was written there stands at %d", c.last.position, e.Position)
+		c.badf(c.last.position, "position %d was inserted: the row that was written there stands at %d", c.last.position, e.Position)
 	default:
-		c.bad(e.Position, "position %d was changed or misplaced: neither its hash nor its prev_hash is right", e.Position)
+		c.badf(e.Position, "position %d was changed or misplaced: neither its hash nor its prev_hash is right", e.Position)
 	}
 }
 
@@ -270,7 +270,7 @@ func (c *checker) beyond() {
 	case c.waiting:
 		c.rewritten()
 	case consistent && !linked && c.last.real:
-		c.bad(c.last.position, "position %d was changed together with its hash: position %d names another one as its predecessor's",
+		c.badf(c.last.position, "position %d was changed together with its hash: position %d names another one as its predecessor's",
 			c.last.position, e.Position)
 	}
 }
@@ -280,7 +280,7 @@ func (c *checker) end() {
 	switch {
 	case c.badPosition != 0:
 	case c.from > 1 && !c.last.real:
-		c.bad(c.from-1, "position %d, which anchors the range, is missing", c.from-1)
+		c.badf(c.from-1, "position %d, which anchors the range, is missing", c.from-1)
 	case c.to > 0 && c.last.position < c.to:
 		c.missing()
 	case c.to > 0 && c.waiting:
@@ -291,7 +291,7 @@ func (c *checker) end() {
 	if c.badPosition == 0 && c.strays > 0 {
 		strays := c.strays
 		c.strays = 0
-		c.bad(1, "%d rows have positions that no chain has, one of them %d", strays, c.stray)
+		c.badf(1, "%d rows have positions that no chain has, one of them %d", strays, c.stray)
 	}
 }
 
@@ -305,14 +305,14 @@ func (c *checker) endAtHead() {
 	case c.waiting:
 		c.rewritten()
 	case !c.head.found && last > 0:
-		c.bad(last+1, "the head row is missing, so that rows from position %d on may be missing too", last+1)
+		c.badf(last+1, "the head row is missing, so that rows from position %d on may be missing too", last+1)
 	case c.head.Position > last:
-		c.bad(last+1, "position %d is missing: the head is at %d", last+1, c.head.Position)
+		c.badf(last+1, "position %d is missing: the head is at %d", last+1, c.head.Position)
 	case c.head.Position < last:
-		c.bad(c.head.Position+1, "position %d is not in the chain: the head is at %d", c.head.Position+1, c.head.Position)
+		c.badf(c.head.Position+1, "position %d is not in the chain: the head is at %d", c.head.Position+1, c.head.Position)
 	case !same:
-		c.bad(last, "position %d or the head was changed: the head names another hash", last)
+		c.badf(last, "position %d or the head was changed: the head names another hash", last)
 	case c.last.real && c.head.OccurredAt != c.last.at:
-		c.bad(last, "the head was changed: it names another time than position %d", last)
+		c.badf(last, "the head was changed: it names another time than position %d", last)
 	}
 }

@@ -85,7 +85,7 @@ var _ = Describe("A node that is killed with 64 writers at work", func() {
 // killAfter runs a writing process, kills it when it has acknowledged so many commands, and returns all that it had.
 func killAfter(ctx context.Context, dsn string, lines int) []string {
 	GinkgoHelper()
-	child := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this very binary
+	child := exec.CommandContext(ctx, os.Args[0])
 	child.Env = append(os.Environ(), writerEnv+"="+dsn)
 	child.Stderr = GinkgoWriter
 	out, err := child.StdoutPipe()

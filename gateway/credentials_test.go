@@ -22,7 +22,7 @@ func TestCredentialSchemas(t *testing.T) {
 		gateway.AzureOpenAI: `{"fields":[{"name":"api_key","type":"password","required":true},` +
 			`{"name":"endpoint","type":"url","required":true},` +
 			`{"name":"api_version","type":"text","required":false,"default":"2024-02-01"},` +
-			`{"name":"deployment_name","type":"text","required":true}]}`,
+			`{"name":"deployment_name","type":"text","required":false}]}`,
 		gateway.Ollama: `{"fields":[{"name":"base_url","type":"url","required":false,"default":"http://localhost:11434"}]}`,
 		gateway.VLLM:   `{"fields":[{"name":"api_key","type":"password","required":false}]}`,
 		gateway.Custom: `{"fields":[{"name":"api_key","type":"password","required":false},` +
@@ -72,7 +72,7 @@ func TestValidateCredentials(t *testing.T) {
 		"vllm with one":            {gateway.VLLM, fields{"api_key": "k"}, fields{"api_key": "k"}, nil},
 		"azure, all of it":         {gateway.AzureOpenAI, fields{"api_key": "k", "endpoint": "https://r.openai.azure.com", "api_version": "v1", "deployment_name": "d"}, fields{"api_key": "k", "endpoint": "https://r.openai.azure.com", "api_version": "v1", "deployment_name": "d"}, nil},
 		"azure, default version":   {gateway.AzureOpenAI, fields{"api_key": "k", "endpoint": "https://r.openai.azure.com", "api_version": "", "deployment_name": "d"}, fields{"api_key": "k", "endpoint": "https://r.openai.azure.com", "api_version": "2024-02-01", "deployment_name": "d"}, nil},
-		"azure, nothing":           {gateway.AzureOpenAI, nil, nil, []string{"api_key", "deployment_name", "endpoint"}},
+		"azure, nothing":           {gateway.AzureOpenAI, nil, nil, []string{"api_key", "endpoint"}},
 		"azure, metadata endpoint": {gateway.AzureOpenAI, fields{"api_key": "k", "endpoint": "http://169.254.169.254/hunter22", "deployment_name": "d"}, nil, []string{"endpoint"}},
 		"azure, user in endpoint":  {gateway.AzureOpenAI, fields{"api_key": "k", "endpoint": "https://u:hunter22@x.example", "deployment_name": "d"}, nil, []string{"endpoint"}},
 		"ollama, elsewhere":        {gateway.Ollama, fields{"base_url": "http://ollama:11434"}, fields{"base_url": "http://ollama:11434"}, nil},

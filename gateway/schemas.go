@@ -71,7 +71,8 @@ func CredentialSchemas() map[ProviderType]Schema {
 			key,
 			{Name: fieldEndpoint, Type: FieldURL, Required: true},
 			{Name: fieldAPIVersion, Type: FieldText, Default: azureAPIVersion},
-			{Name: fieldDeploymentName, Type: FieldText, Required: true},
+			// Not required: without it the deployment of a call is the model it asks for.
+			{Name: fieldDeploymentName, Type: FieldText},
 		}},
 		Ollama: {Fields: []Field{{Name: fieldBaseURL, Type: FieldURL, Default: DefaultBaseURL(Ollama)}}},
 		VLLM:   {Fields: []Field{optionalKey}},

@@ -179,7 +179,7 @@ func backoff(failures int) time.Duration {
 // jittered is about d, so that many nodes don't move in step.
 func jittered(d time.Duration) time.Duration {
 	const spread = 0.25
-	return time.Duration(float64(d) * (1 - spread + 2*spread*rand.Float64()))
+	return time.Duration(float64(d) * (1 - spread + 2*spread*rand.Float64())) //nolint:gosec // spreads load, hides nothing
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -35,13 +35,14 @@ func TestPubSub(t *testing.T) {
 	}
 	t.Cleanup(worker.Close)
 	tests.TestPubSub(t, tests.Features{
-		Persistent: true, ExactlyOnceDelivery: false, GuaranteedOrder: false, GuaranteedOrderWithSingleSubscriber: true, ForceShort: true,
+		Persistent: true, ExactlyOnceDelivery: false, GuaranteedOrder: true, GuaranteedOrderWithSingleSubscriber: true, ForceShort: true,
 	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
+		t.Helper()
 		publisher, err := reactions.NewPublisher(worker, watermill.NopLogger{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tenanted{publisher}, reactions.NewSubscriber(worker, reactions.SubscriberConfig{Poll: 5 * time.Millisecond, Lease: 5 * time.Second})
+		return tenanted{publisher}, reactions.NewSubscriber(worker, reactions.SubscriberConfig{Poll: 5 * time.Millisecond, Lease: 5 * time.Second, Drain: 50 * time.Millisecond})
 	}, nil)
 }
 

@@ -60,9 +60,10 @@ func NewRouter(pool *pgxpool.Pool, config RouterConfig) (*Router, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	config.Subscriber.Log = config.Log
+	config.Subscriber.Drain = config.CloseTimeout
 	// watermill reports every routine step as info; what matters of it is debugging to us.
 	logger := watermill.NewSlogLoggerWithLevelMapping(config.Log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: config.CloseTimeout}, logger)
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: config.CloseTimeout + settleTimeout}, logger)
 	if err != nil {
 		return nil, fmt.Errorf("make the job router: %w", err)
 	}

@@ -67,7 +67,7 @@ var _ = Describe("Jobs", Label("postgres"), func() {
 	run := func(handler func(ctx context.Context, job reactions.Job) error) (stop func()) {
 		GinkgoHelper()
 		router, err := reactions.NewRouter(worker, reactions.RouterConfig{
-			Tries: 3, FirstWait: 5 * time.Millisecond, CloseTimeout: 5 * time.Second,
+			Tries: 3, FirstWait: 5 * time.Millisecond, CloseTimeout: time.Second,
 			Subscriber: reactions.SubscriberConfig{Poll: 5 * time.Millisecond, Lease: time.Second},
 		})
 		Expect(err).NotTo(HaveOccurred())

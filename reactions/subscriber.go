@@ -24,6 +24,8 @@ const (
 	renewals = 3
 	// defaultPoll is how often an idle subscriber looks for jobs.
 	defaultPoll = 250 * time.Millisecond
+	// defaultDrain is how long a job in hand may go on after its subscription has ended.
+	defaultDrain = 10 * time.Second
 	// settleTimeout bounds the statement that ends a job, also while the node is going down.
 	settleTimeout = 5 * time.Second
 )
@@ -37,6 +39,7 @@ type Subscriber struct {
 	pool  *pgxpool.Pool
 	lease time.Duration
 	poll  time.Duration
+	drain time.Duration
 	log   *slog.Logger
 
 	closing chan struct{}
@@ -50,7 +53,10 @@ type SubscriberConfig struct {
 	Lease time.Duration
 	// Poll is how often an idle subscriber looks for jobs; 250 ms by default.
 	Poll time.Duration
-	Log  *slog.Logger
+	// Drain is how long the job in hand may go on after its subscription has ended, before it is interrupted and given
+	// back; 10 s by default.
+	Drain time.Duration
+	Log   *slog.Logger
 }
 
 // NewSubscriber makes a Subscriber on a pool whose sessions run as archon_worker.
@@ -60,13 +66,15 @@ func NewSubscriber(pool *pgxpool.Pool, config SubscriberConfig) *Subscriber {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Subscriber{
-		pool: pool, lease: cmp.Or(config.Lease, defaultLease), poll: cmp.Or(config.Poll, defaultPoll), log: log, closing: make(chan struct{}),
+		pool: pool, lease: cmp.Or(config.Lease, defaultLease), poll: cmp.Or(config.Poll, defaultPoll), drain: cmp.Or(config.Drain, defaultDrain),
+		log: log, closing: make(chan struct{}),
 	}
 }
 
 var _ message.Subscriber = (*Subscriber)(nil)
 
-// Subscribe implements message.Subscriber. The channel is closed when ctx ends or the subscriber is closed; a message that
+// Subscribe implements message.Subscriber. When ctx ends or the subscriber is closed, no more jobs are taken, and the channel
+// is closed as soon as the one in hand has been settled. Its context goes on for the time of SubscriberConfig.Drain; what
 // has not been acknowledged by then is given back to the queue.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	select {
@@ -117,10 +125,10 @@ func (s *Subscriber) consume(ctx context.Context, topic string, out chan<- *mess
 			s.deliver(ctx, job, out)
 			continue
 		}
-		half := s.poll / 2 //nolint:mnd // jitter of a half
+		half := s.poll / 2
 		select {
 		case <-ctx.Done():
-		case <-time.After(half + rand.N(s.poll)):
+		case <-time.After(half + rand.N(s.poll)): //nolint:gosec // spreads load, hides nothing
 		}
 	}
 }
@@ -148,36 +156,52 @@ func (s *Subscriber) take(ctx context.Context, topic string) (job taken, found b
 }
 
 // deliver hands a job to the handler and settles it, renewing its lease meanwhile. A negative acknowledgement delivers it
-// again.
+// again. Once ctx has ended the job in hand still has its time to finish, or every restart of a node would do its jobs
+// twice: once on the node that goes down and once where they were given back to.
 func (s *Subscriber) deliver(ctx context.Context, job taken, out chan<- *message.Message) {
-	held, lost := context.WithCancel(ctx)
+	held, lost := context.WithCancel(context.WithoutCancel(ctx))
 	defer lost()
+	keep := context.AfterFunc(ctx, func() { s.cutOff(held, lost) })
+	defer keep()
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
 		s.renew(held, lost, job)
 	}()
 	acked := false
-	for !acked && held.Err() == nil {
-		acked = s.handOver(held, job, out)
+	for !acked && ctx.Err() == nil && held.Err() == nil {
+		acked = s.handOver(ctx, held, job, out)
 	}
 	lost()
 	<-renewed
 	s.settle(ctx, job, acked)
 }
 
-// handOver delivers the job once and waits for the verdict.
-func (s *Subscriber) handOver(ctx context.Context, job taken, out chan<- *message.Message) (acked bool) {
+// cutOff ends held when the time to drain is over.
+func (s *Subscriber) cutOff(held context.Context, lost context.CancelFunc) {
+	timer := time.NewTimer(s.drain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		lost()
+	case <-held.Done():
+	}
+}
+
+// handOver delivers the job once, unless ctx ends before somebody takes it, and waits for the verdict until held ends.
+func (s *Subscriber) handOver(ctx, held context.Context, job taken, out chan<- *message.Message) (acked bool) {
 	m := message.NewMessage(job.id.String(), job.payload)
 	for name, value := range job.metadata {
 		m.Metadata.Set(name, value)
 	}
-	working, done := context.WithCancel(withLease(ctx, job))
+	working, done := context.WithCancel(withLease(held, job))
 	defer done()
 	m.SetContext(working)
 	select {
 	case out <- m:
 	case <-ctx.Done():
+		return false
+	case <-held.Done():
 		return false
 	}
 	select {
@@ -185,7 +209,7 @@ func (s *Subscriber) handOver(ctx context.Context, job taken, out chan<- *messag
 		return true
 	case <-m.Nacked():
 		return false
-	case <-ctx.Done():
+	case <-held.Done():
 		return false
 	}
 }

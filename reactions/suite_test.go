@@ -4,10 +4,9 @@ import (
 	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/archonhq/archon/internal/testdb"
 )

@@ -85,7 +85,7 @@ var _ = Describe("Closing a subscriber in the middle of its work", Label("postgr
 		publisher, err := reactions.NewPublisher(worker, watermill.NopLogger{})
 		Expect(err).NotTo(HaveOccurred())
 		publish(publisher)
-		take(reactions.NewSubscriber(worker, reactions.SubscriberConfig{Poll: 10 * time.Millisecond}))
+		take(reactions.NewSubscriber(worker, reactions.SubscriberConfig{Poll: 10 * time.Millisecond, Drain: 50 * time.Millisecond}))
 		var done, free int
 		Expect(worker.QueryRow(context.Background(), `select count(*) filter (where status = 'done'),
 			count(*) filter (where status = 'pending' and lock_token is null) from jobs`).Scan(&done, &free)).To(Succeed())

@@ -44,7 +44,7 @@ func (p *Providers) listAsOf(ctx context.Context, tenant string, request api.Lis
 		if err != nil {
 			return nil, err
 		}
-		if found && providerOrder(provider, after.Name, after.ID) > 0 {
+		if found && providerOrder(provider, after.Name, after.ID.String()) > 0 {
 			list = append(list, provider)
 		}
 	}
@@ -52,7 +52,7 @@ func (p *Providers) listAsOf(ctx context.Context, tenant string, request api.Lis
 	if len(list) > page.limit {
 		list = list[:page.limit]
 		last := list[len(list)-1]
-		if err := page.continueAfter(providerCursor{Name: last.Name, ID: last.ID}); err != nil {
+		if err := page.continueAfter(providerCursor{Name: last.Name, ID: uuid.MustParse(last.ID)}); err != nil {
 			return nil, err
 		}
 	}

@@ -44,10 +44,11 @@ const selectProviders = `select p.id, p.name, p.type, p.base_url, p.vault_path, 
 	from model_providers p left join provider_health h on h.tenant_id = p.tenant_id and h.provider_id = p.id
 	where p.tenant_id = $1 and p.deleted_at is null `
 
-// providerCursor is where a page of the list by name ended.
+// providerCursor is where a page of the list by name ended. A client can make one up, which must not reach the database
+// as anything but a name and an id.
 type providerCursor struct {
-	Name string `json:"n"`
-	ID   string `json:"i"`
+	Name string    `json:"n"`
+	ID   uuid.UUID `json:"i"`
 }
 
 // ListProviders implements api.StrictServerInterface.
@@ -79,14 +80,14 @@ func (p *Providers) page(ctx context.Context, tenant string, limit *int, cursor 
 		return nil, page, err
 	}
 	rows, err := query[providerRow](ctx, p.Database, tenant, selectProviders+`
-		and ($2 = '' or (p.name, p.id) > ($2, nullif($3, '')::uuid)) order by p.name, p.id limit $4`, after.Name, after.ID, page.limit+1)
+		and ($2 = '' or (p.name, p.id) > ($2, $3::uuid)) order by p.name, p.id limit $4`, after.Name, after.ID, page.limit+1)
 	if err != nil {
 		return nil, page, err
 	}
 	if len(rows) > page.limit {
 		rows = rows[:page.limit]
 		last := rows[len(rows)-1]
-		err = page.continueAfter(providerCursor{Name: last.Name, ID: last.ID.String()})
+		err = page.continueAfter(providerCursor{Name: last.Name, ID: last.ID})
 	}
 	return rows, page, err
 }

@@ -7,13 +7,15 @@ import (
 	"strings"
 )
 
-// groupDigits is how many decimal digits of a Histogram's number stand for one bucket: more calls than fit into them
-// don't happen in the longest slot that is kept.
-const groupDigits = 12
+// groupDigits is how many decimal digits of a Histogram's number stand for one bucket, and maxGroup the most that fit into
+// them: 160,000 calls a second of about the same latency, in the longest slot that is kept. PostgreSQL stores four digits
+// in two bytes, so that a multiple of four wastes nothing.
+const (
+	groupDigits = 8
+	maxGroup    = 99_999_999
+)
 
-const maxGroup = 999_999_999_999
-
-// Number is the histogram as one decimal number, bucket i counted in units of 10^(12 i). Read tables keep histograms in
+// Number is the histogram as one decimal number, bucket i counted in units of 10^(8 i). Read tables keep histograms in
 // this form because numbers of this kind add up bucket by bucket: in PostgreSQL, + and sum() over numeric merge them.
 func (h *Histogram) Number() string {
 	first, last := -1, -1

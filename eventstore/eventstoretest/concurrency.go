@@ -141,8 +141,7 @@ func concurrency(open Open) {
 
 // wantConflict turns a conflict into success and the other way round.
 func wantConflict(err error) error {
-	var conflict *eventstore.ConflictError
-	if errors.As(err, &conflict) {
+	if _, ok := errors.AsType[*eventstore.ConflictError](err); ok {
 		return nil
 	}
 	return fmt.Errorf("want a conflict, got %w", err)

@@ -42,7 +42,7 @@ func (s *Scratch) environment(ctx context.Context) (Environment, error) {
 	if err := conn.QueryRow(ctx, "select version()").Scan(&e.PostgreSQL); err != nil {
 		return Environment{}, fmt.Errorf("read the server's version: %w", err)
 	}
-	for _, name := range strings.Fields(settings) {
+	for name := range strings.FieldsSeq(settings) {
 		var value string
 		if err := conn.QueryRow(ctx, "select current_setting($1)", name).Scan(&value); err != nil {
 			return Environment{}, fmt.Errorf("read setting %s: %w", name, err)

@@ -15,19 +15,23 @@ import (
 // next gives the stream, type, version and data of each, from 0. Meta is the same for all. The scratch database's owner must
 // be a superuser.
 func (s *Scratch) Fill(ctx context.Context, tenant string, n int, next func(i int) (stream, eventType string, version int64, data []byte)) error {
+	return s.FillEvery(ctx, tenant, n, time.Millisecond, next)
+}
+
+// FillEvery is Fill with a time between two events. The last one occurred about now.
+func (s *Scratch) FillEvery(ctx context.Context, tenant string, n int, step time.Duration, next func(i int) (stream, eventType string, version int64, data []byte)) error {
 	conn, err := pgx.Connect(ctx, s.DSN())
 	if err != nil {
 		return fmt.Errorf("connect as the owner: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	last := eventstore.Recorded{Tenant: tenant, Hash: eventstore.Genesis(tenant)}
-	start := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(n) * time.Millisecond).UnixMicro()
-	const step = 1000 // microseconds
+	start := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(n) * step).UnixMicro()
 	columns := []string{
 		"tenant_id", "stream", "type", "position", "version", "event_id", "command_id", "occurred_at", "meta", "data", "prev_hash", "hash",
 	}
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"events"}, columns, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		e := eventstore.Recorded{Tenant: tenant, Position: int64(i) + 1, Meta: []byte(meta), PrevHash: last.Hash, OccurredAt: start + int64(i)*step}
+		e := eventstore.Recorded{Tenant: tenant, Position: int64(i) + 1, Meta: []byte(meta), PrevHash: last.Hash, OccurredAt: start + int64(i)*step.Microseconds()}
 		e.Stream, e.Type, e.Version, e.Data = next(i)
 		e.EventID, e.CommandID = uuid.New(), uuid.New()
 		sum := eventstore.Hash(&e)

@@ -27,6 +27,8 @@ const (
 	lagRate = 2000
 	// lagCallers append them.
 	lagCallers = 32
+	// benchStep is the time between two events: each provider has one in 10 s, as one busy node would write them.
+	benchStep = 10 * time.Second / benchProviders
 	// projectConns is the size of the runner's pool.
 	projectConns = 8
 )
@@ -48,7 +50,9 @@ func Project(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	environment.Rounds, environment.Events, environment.PoolSize = config.Rounds, config.Events, projectConns
-	if err := scratch.Fill(ctx, benchTenant, config.Events, providerEvents()); err != nil {
+	first := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(config.Events) * benchStep)
+	log := providerEvents(func(i int) time.Time { return first.Add(time.Duration(i) * benchStep) })
+	if err := scratch.FillEvery(ctx, benchTenant, config.Events, benchStep, log); err != nil {
 		return err
 	}
 	worker, err := scratch.Pool(ctx, RoleWorker, projectConns)
@@ -142,7 +146,7 @@ func (c Config) measureLag(ctx context.Context, scratch *Scratch, worker *pgxpoo
 }
 
 func appendAtRate(ctx context.Context, store *eventstore.Store, tenant string, duration time.Duration, seen *lagMeter) (int64, error) {
-	next := providerEvents()
+	next := providerEvents(func(int) time.Time { return time.Now().UTC() })
 	limiter := rate.NewLimiter(lagRate, 1)
 	var mu sync.Mutex
 	var group sync.WaitGroup
@@ -229,9 +233,9 @@ func (m *lagMeter) projected(projection string, position int64) {
 	m.pending[projection] = position
 }
 
-// providerEvents yields a log about benchProviders providers.
-func providerEvents() func(i int) (stream, eventType string, version int64, data []byte) {
-	log := &providerLog{versions: map[string]int64{}}
+// providerEvents yields a log about benchProviders providers, whose calls and probes end at the times that now gives.
+func providerEvents(now func(i int) time.Time) func(i int) (stream, eventType string, version int64, data []byte) {
+	log := &providerLog{versions: map[string]int64{}, now: now}
 	for range benchProviders {
 		log.ids = append(log.ids, uuid.Must(uuid.NewV7()).String())
 	}
@@ -249,6 +253,7 @@ func providerEvents() func(i int) (stream, eventType string, version int64, data
 type providerLog struct {
 	ids      []string
 	versions map[string]int64
+	now      func(i int) time.Time
 }
 
 func (l *providerLog) next(i int) (string, domain.Event) {
@@ -259,7 +264,7 @@ func (l *providerLog) next(i int) (string, domain.Event) {
 		SupportedModels: []string{"gpt-4o", "gpt-4o-mini"}, Capabilities: []string{"vision", "streaming"}, CustomHeaders: []string{},
 	}
 	secret := providers.Secret{VaultPath: "secret/tenants/bench/providers/" + id, SecretVersion: 1 + i/len(l.ids)}
-	at := time.Unix(int64(1_700_000_000+i/len(l.ids)*10), 0).UTC()
+	at := l.now(i)
 	if i < len(l.ids) {
 		return providers.Stream(id), providers.Registered{ProviderID: id, Config: config, Secret: secret}
 	}
@@ -271,7 +276,7 @@ func (l *providerLog) next(i int) (string, domain.Event) {
 	case kind >= probes-1:
 		return providers.HealthStream(id), providers.Probed{ProviderID: id, OK: true, LatencyMS: int64(i % 900), ModelsFound: 12, Trigger: providers.OnSchedule, CheckedAt: at}
 	}
-	sample := providers.Sampled{ProviderID: id, From: at, To: at.Add(10 * time.Second), Requests: 20, Errors: int64(i % 2)}
+	sample := providers.Sampled{ProviderID: id, From: at.Add(-10 * time.Second), To: at, Requests: 20, Errors: int64(i % 2)}
 	for call := range 20 {
 		sample.Latency.Add(float64(100 + (i*31+call*97)%2000))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,25 +43,34 @@ type child struct {
 func startChild(ctx context.Context, program string, a address) (*child, error) {
 	// The server outlives the context of its start.
 	c := &child{cmd: exec.CommandContext(context.WithoutCancel(ctx), program, "-"), since: time.Now(), ended: make(chan struct{})}
-	// A process group of its own: Ctrl-C on the terminal is for Archon, which stops the server when it has drained.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.cmd.SysProcAttr = childAttributes()
 	c.cmd.Dir, c.cmd.Env = "/", []string{"LC_ALL=C"}
 	// The settings go through stdin, since everybody may read the arguments of a process.
 	c.cmd.Stdin = strings.NewReader(settings(a))
 	// A pipe, not a file: when Archon is gone the server writes into nothing.
 	c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = &c.output, &c.output, outputWait
-	if err := c.cmd.Start(); err != nil {
+	started := make(chan error)
+	go c.run(started)
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
-	go func() {
-		defer close(c.ended)
-		_ = c.cmd.Wait() // how it ended is in its output
-	}()
 	if err := c.await(ctx, a); err != nil {
 		c.stop()
 		return nil, fmt.Errorf("start %s on port %d: %w: %s", program, a.Port, err, c.output.String())
 	}
 	return c, nil
+}
+
+// run starts the process and waits for its end on a thread of its own: the kernel may tie the life of a child to that of the thread that forked it.
+func (c *child) run(started chan<- error) {
+	// Never unlocked: the thread ends with this goroutine, when the child is gone.
+	runtime.LockOSThread()
+	defer close(c.ended)
+	err := c.cmd.Start()
+	started <- err
+	if err == nil {
+		_ = c.cmd.Wait() // how it ended is in its output
+	}
 }
 
 // settings is the configuration of a cache: bounded, private, and without a trace on disk.

@@ -181,19 +181,23 @@ func records(dir string) []string {
 	return matches
 }
 
-// startRedis runs a server that is none of Archon's.
-func startRedis(ctx context.Context, port int, password string) (stop func()) {
+// startRedis runs a server that no living Archon knows of.
+func startRedis(ctx context.Context, port int, password string) *os.Process {
 	GinkgoHelper()
 	cmd := exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", loopback.Host, "--requirepass", password, "--save", "", "--dir", GinkgoT().TempDir())
 	cmd.Stdout, cmd.Stderr = GinkgoWriter, GinkgoWriter
 	Expect(cmd.Start()).To(Succeed())
-	stop = func() {
-		_ = cmd.Process.Kill()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
 		_ = cmd.Wait()
-	}
-	DeferCleanup(stop)
+	}()
+	DeferCleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
 	Eventually(ping(ctx, clientTo(loopback.Addr(port), password))).Should(Succeed())
-	return stop
+	return cmd.Process
 }
 
 func freePort(ctx context.Context) int {

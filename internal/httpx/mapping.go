@@ -98,6 +98,9 @@ func fromSentinel(err error) *Error {
 	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, eventstore.ErrClockBehind),
 		errors.Is(err, secrets.ErrUnavailable), errors.Is(err, secrets.ErrDenied), errors.Is(err, auth.ErrUnavailable):
 		return Unavailable(err)
+	case isUnconnected(err):
+		// Before the deadline: connecting has one of its own, which says nothing about the request's.
+		return Unavailable(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		failure := &Error{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "The request took too long.", cause: err}
 		return failure.withRetryAfter(defaultRetryAfter)
@@ -115,10 +118,15 @@ func isAway(err error) bool {
 	if errors.As(err, &server) {
 		return isAwayState(server.Code)
 	}
-	var connect *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &connect) || errors.As(err, &network) ||
+	return errors.As(err, &network) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+}
+
+// isUnconnected tells whether there was no connection to the database to be had.
+func isUnconnected(err error) bool {
+	var connect *pgconn.ConnectError
+	return errors.As(err, &connect)
 }
 
 // isAwayState tells it by SQLSTATE: connection exceptions (08), insufficient resources (53), and the server shutting down,

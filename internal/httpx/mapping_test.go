@@ -21,6 +21,17 @@ import (
 	"github.com/archonhq/archon/internal/secrets"
 )
 
+// unconnected is the error of a connection attempt that failed, which only pgconn can make.
+func unconnected(cause error) error {
+	config, err := pgconn.ParseConfig("postgres://archon@localhost/archon?sslmode=disable")
+	if err != nil {
+		return err
+	}
+	config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, cause }
+	_, err = pgconn.ConnectConfig(context.Background(), config)
+	return err
+}
+
 func TestFromError(t *testing.T) {
 	t.Parallel()
 	const secret = "SECRET-CAUSE"
@@ -52,6 +63,8 @@ func TestFromError(t *testing.T) {
 		"deadline":         {context.DeadlineExceeded, 504, "timeout"},
 		"canceled":         {context.Canceled, 503, "unavailable"},
 		"refused dial":     {&net.OpError{Op: "dial", Err: errors.New(secret)}, 503, "unavailable"},
+		"slow to connect":  {unconnected(context.DeadlineExceeded), 503, "unavailable"},
+		"no connection":    {unconnected(errors.New(secret)), 503, "unavailable"},
 		"cut":              {io.ErrUnexpectedEOF, 503, "unavailable"},
 		"closed":           {net.ErrClosed, 503, "unavailable"},
 		"server going":     {&pgconn.PgError{Code: "57P01", Message: secret}, 503, "unavailable"},

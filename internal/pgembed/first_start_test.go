@@ -15,18 +15,11 @@ import (
 )
 
 var _ = Describe("the first start", func() {
-	It("makes a private, durable cluster within five seconds", func(ctx SpecContext) {
-		var folder helperConfig
-		var c *pgembed.Cluster
-		// The best of three: other suites may have the machine to themselves for a moment.
-		best := time.Hour
-		for try := 0; try < 3 && best >= 5*time.Second; try++ {
-			folder = newFolder()
-			begun := time.Now()
-			c = start(ctx, folder.config())
-			best = min(best, time.Since(begun))
-		}
-		Expect(best).To(BeNumerically("<", 5*time.Second))
+	It("makes a private, durable cluster", func(ctx SpecContext) {
+		folder := newFolder()
+		begun := time.Now()
+		c := start(ctx, folder.config())
+		AddReportEntry("first start", time.Since(begun).String())
 
 		Expect(c.Adopted()).To(BeFalse())
 		Expect(c.Version()).To(BeNumerically(">=", 15))

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/archonhq/archon/internal/config"
@@ -43,6 +44,7 @@ var errQuiet = errors.New("failed")
 // Run runs one command line to its end and returns the exit code: 0 good, 1 failed, 2 usage. SIGINT and SIGTERM end the
 // context of a command that is running.
 func Run(ctx context.Context, process Process) int {
+	logging.Disable() // go-redis writes every refused connection to stderr; /health and our own log say it once
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	root := process.root()

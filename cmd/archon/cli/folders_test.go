@@ -79,6 +79,22 @@ var _ = Describe("Data folders", Label("e2e"), func() {
 		Expect(fourth.terminate()).To(Equal(0), fourth.output.String())
 	})
 
+	It("may lose their process at any moment of the first start", func() {
+		place, upstream := install(), provider()
+		for _, sign := range []string{"postgres.json", "postgres", "postgres/PG_VERSION", "postgres/postmaster.pid", "secrets", "oidc/issuer.json"} {
+			starting := place.command("dev")
+			Expect(starting.Start()).To(Succeed())
+			Eventually(filepath.Join(place.dir, sign)).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeAnExistingFile())
+			Expect(starting.Process.Kill()).To(Succeed())
+			Expect(starting.Wait()).NotTo(Succeed())
+		}
+		place.start()
+		admin := place.token("acme", "ada", "admin")
+		Expect(place.must(http.MethodPost, providersPath, admin, body("First", upstream.URL)).status).To(Equal(http.StatusCreated))
+		Expect(names(place.listAll(admin, 0))).To(ConsistOf("First"))
+		place.expectVerified("acme")
+	})
+
 	It("may lie where only their owner gets to", func() {
 		var elsewhere string
 		DeferCleanup(func() { // after the server has stopped

@@ -155,7 +155,12 @@ func (i *installation) start(args ...string) *archon {
 		_ = a.cmd.Wait()
 		close(a.exited)
 	}()
-	DeferCleanup(a.kill)
+	DeferCleanup(func() {
+		a.kill()
+		if CurrentSpecReport().Failed() {
+			AddReportEntry("what archon "+strings.Join(args, " ")+" at "+i.addr+" said last", tailOf(a.output.String()))
+		}
+	})
 	Eventually(func() error {
 		select {
 		case <-a.exited:
@@ -173,6 +178,12 @@ func (i *installation) start(args ...string) *archon {
 		return nil
 	}).WithTimeout(bound).WithPolling(20 * time.Millisecond).Should(Succeed())
 	return a
+}
+
+// tailOf is the end of a text that may be very long.
+func tailOf(text string) string {
+	const enough = 8 << 10
+	return text[max(0, len(text)-enough):]
 }
 
 // kill is kill -9.

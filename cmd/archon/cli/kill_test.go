@@ -51,6 +51,15 @@ var _ = Describe("Archon killed in the middle of writers", Label("e2e"), func() 
 			w.repeatInterrupted()
 			w.reconcile(place.log("acme"))
 		}
+		By("ending it in order, once")
+		enough := len(w.done) + leastWrites
+		w.during(writers, func() {
+			Eventually(w.acknowledged).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeNumerically(">=", enough))
+			Expect(running.terminate()).To(Equal(0), running.output.String())
+		})
+		running = place.start()
+		w.repeatInterrupted()
+		w.reconcile(place.log("acme"))
 		AddReportEntry("kill -9 of Archon amid writers", fmt.Sprintf("%d rounds in %s, %d acknowledged, %d interrupted and repeated, %d left open",
 			killRounds, time.Since(began).Round(time.Second), len(w.done), w.repeated, len(w.open)))
 		Expect(w.repeated).To(BeNumerically(">", killRounds), "the kills must have hit writers")

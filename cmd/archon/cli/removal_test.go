@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -21,16 +22,14 @@ var _ = Describe("A deleted provider", Label("e2e"), func() {
 		admin := place.token("acme", "ada", "admin")
 		id, _ := place.must(http.MethodPost, providersPath, admin, body("OpenAI", upstream.URL)).data()["id"].(string)
 		secrets := func() []string {
-			found, err := filepath.Glob(filepath.Join(place.dir, "secrets", "*", "acme", "providers", id+"*"))
-			Expect(err).NotTo(HaveOccurred())
-			var all []string
-			_ = filepath.WalkDir(filepath.Join(place.dir, "secrets"), func(path string, _ os.DirEntry, _ error) error {
-				if filepath.Base(path) == id {
-					all = append(all, path)
+			var found []string
+			Expect(filepath.WalkDir(filepath.Join(place.dir, "secrets"), func(path string, _ os.DirEntry, err error) error {
+				if strings.HasPrefix(filepath.Base(path), id) {
+					found = append(found, path)
 				}
-				return nil
-			})
-			return append(found, all...)
+				return err
+			})).To(Succeed())
+			return found
 		}
 		Expect(secrets()).NotTo(BeEmpty())
 
