@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -147,7 +148,7 @@ func (f failures) Publish(_ string, messages ...*message.Message) error {
 		if !held {
 			return errNoLease
 		}
-		reason := m.Metadata.Get(middleware.ReasonForPoisonedKey)
+		reason, _, _ := strings.Cut(m.Metadata.Get(middleware.ReasonForPoisonedKey), "\n") // a panic's stack trace is for the log
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.Context()), settleTimeout)
 		tag, err := f.router.pool.Exec(ctx, `update jobs set status = 'failed', finished_at = now(), last_error = left($4, $5)
 			where tenant_id = $1 and uuid = $2 and lock_token = $3 and status = 'pending'`, job.tenant, job.id, job.token, reason, maxErrorBytes)

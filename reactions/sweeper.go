@@ -18,12 +18,14 @@ const (
 	sweepEvery = time.Hour
 	// orphanAge is how old a secret without a provider must be: a registration that is under way writes its secret first.
 	orphanAge = time.Hour
+	// jobsKept is how long a job that has ended stays in the list.
+	jobsKept = 30 * 24 * time.Hour
 	// sweepLock is the advisory lock that keeps two nodes from sweeping at once.
 	sweepLock = 0x73_7765_6570 // "sweep"
 )
 
-// Sweeper removes what crashes leave behind: secrets of providers whose registration never came to an event, and commands
-// that need not be remembered any longer.
+// Sweeper removes what crashes leave behind, secrets of providers whose registration never came to an event, and what need
+// not be kept any longer: expired commands and finished jobs.
 type Sweeper struct {
 	// Pool's sessions run as archon_worker.
 	Pool    *pgxpool.Pool
@@ -57,6 +59,9 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		}
 		if _, err := tx.Exec(ctx, `delete from commands where expires_at < now()`); err != nil {
 			return fmt.Errorf("forget expired commands: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `delete from jobs where status in ('done', 'discarded') and finished_at < now() - make_interval(secs => $1)`, jobsKept.Seconds()); err != nil {
+			return fmt.Errorf("forget finished jobs: %w", err)
 		}
 		return s.sweepSecrets(ctx)
 	})

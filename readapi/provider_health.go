@@ -97,7 +97,7 @@ const slotsOf = `select s.provider_id, s.block_start + make_interval(secs => $3 
 	from unnest($2::uuid[]) as p(id)
 	cross join lateral (
 		select b.provider_id, b.block_start, b.requests, b.errors, b.latency from provider_health_slots b
-		where b.tenant_id = $1 and b.provider_id = p.id and b.seconds = $3 and b.block_start > $4 - make_interval(secs => $3 * 6)) s
+		where b.tenant_id = $1 and b.provider_id = p.id and b.seconds = $3 and b.block_start > $4::timestamptz - make_interval(secs => $3 * 6)) s
 	cross join lateral unnest(s.requests, s.errors, s.latency) with ordinality as r(requests, errors, latency, i)
 	where r.requests > 0 and s.block_start + make_interval(secs => $3 * (r.i - 1)) > $4`
 
