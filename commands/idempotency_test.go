@@ -53,14 +53,12 @@ var _ = Describe("An Idempotency-Key", Label("postgres"), func() {
 		var wg sync.WaitGroup
 		answers := make([]httpx.Answer, 50)
 		for i := range answers {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
+			wg.Go(func() {
 				defer GinkgoRecover()
 				var err error
 				answers[i], err = once("k1", "body", "OpenAI")
 				Expect(err).NotTo(HaveOccurred())
-			}()
+			})
 		}
 		wg.Wait()
 		for i := range answers {
@@ -73,9 +71,7 @@ var _ = Describe("An Idempotency-Key", Label("postgres"), func() {
 		var wg sync.WaitGroup
 		answers := make([]httpx.Answer, 2)
 		for i := range answers {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
+			wg.Go(func() {
 				defer GinkgoRecover()
 				// A node knows the command under way on itself alone: the other one begins too.
 				begun, err := f.onNode(i).begin(as(), "k1", "body")
@@ -87,7 +83,7 @@ var _ = Describe("An Idempotency-Key", Label("postgres"), func() {
 				}
 				answers[i], err = f.register(begun.Context, "OpenAI")
 				Expect(err).NotTo(HaveOccurred())
-			}()
+			})
 		}
 		wg.Wait()
 		Expect(answers[0].Body).To(MatchJSON(answers[1].Body))

@@ -71,12 +71,10 @@ var _ = Describe("Commands on providers", Label("postgres"), func() {
 		var wg sync.WaitGroup
 		results := make([]error, 24)
 		for i := range results {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
+			wg.Go(func() {
 				defer GinkgoRecover()
 				_, results[i] = f.register(as(), "OpenAI")
-			}()
+			})
 		}
 		wg.Wait()
 		won := 0
@@ -131,11 +129,9 @@ var _ = Describe("Commands on providers", Label("postgres"), func() {
 			var wg sync.WaitGroup
 			results := make([]error, 16)
 			for i := range results {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
+				wg.Go(func() {
 					_, results[i] = rename(f, as(ifMatch(1)), provider.ID, fmt.Sprintf("name %d", i))
-				}()
+				})
 			}
 			wg.Wait()
 			won := 0

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"mime"
@@ -69,7 +70,7 @@ func providerMessage(raw []byte, depth int) string {
 // plainText takes a body that says it is plain text at its word, but not a web page.
 func plainText(header http.Header, body []byte) string {
 	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if err != nil || kind != "text/plain" || strings.ContainsAny(string(body), "<{") {
+	if err != nil || kind != "text/plain" || bytes.ContainsAny(body, "<{") {
 		return ""
 	}
 

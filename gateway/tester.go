@@ -126,7 +126,7 @@ func (t *Tester) request(ctx context.Context, target Target, correlationID strin
 		return nil, err
 	}
 
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, listURL(target, base).String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, listURL(target, base).String(), http.NoBody)
 	if err != nil {
 		return nil, errBaseURL // the cause quotes the URL
 	}
@@ -198,7 +198,7 @@ func (r *TestResult) readList(target Target, body []byte) {
 
 // refused reads an error answer as far as it comes; the status alone says enough.
 func refused(response *http.Response) TestResult {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) //nolint:errcheck // explained above
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 
 	return TestResult{
 		Status: response.StatusCode,

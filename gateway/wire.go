@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	anthropicVersionHeader = "anthropic-version"
+	anthropicVersionHeader = "Anthropic-Version"
 	anthropicVersion       = "2023-06-01"
 	azureAPIVersion        = "2024-02-01"
 

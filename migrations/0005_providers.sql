@@ -2,7 +2,7 @@
 create table model_providers (
   tenant_id        text collate "C" not null,
   id               uuid        not null,
-  name             text        not null,
+  name             text collate "C" not null,
   type             text        not null,
   base_url         text        not null,
   vault_path       text        not null,

@@ -65,7 +65,7 @@ func (p *Prober) Run(ctx context.Context) error {
 // claim takes some due providers and sets when they are due next, so that no other node takes them now, nor after a crash
 // of this one before the interval is over.
 func (p *Prober) claim(ctx context.Context, interval time.Duration) ([]dueProvider, error) {
-	next := time.Duration(float64(interval) * (1 + jitterShare*(2*rand.Float64()-1)))
+	next := time.Duration(float64(interval) * (1 + jitterShare*(2*rand.Float64()-1))) //nolint:gosec // jitter is no secret
 	rows, err := p.Pool.Query(ctx, `update provider_probes p set due_at = now() + make_interval(secs => $2)
 		from (select tenant_id, provider_id from provider_probes where due_at <= now() order by due_at limit $1 for update skip locked) d
 		where p.tenant_id = d.tenant_id and p.provider_id = d.provider_id returning p.tenant_id, p.provider_id`, probesAtOnce, next.Seconds())

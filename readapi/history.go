@@ -102,7 +102,7 @@ func (p *Providers) fold(ctx context.Context, tenant, id string, position int64,
 			return api.Provider{}, false, fmt.Errorf("fold the health of %s: %w", id, err)
 		}
 		probes = providers.HealthDecider().Evolve(probes, event)
-		if sample, ok := event.(providers.Sampled); ok && sample.From.After(at.Add(-providers.StatusWindow)) {
+		if sample, ok := event.(providers.Sampled); ok && sample.From.Truncate(recentSlot).After(at.Add(-providers.StatusWindow)) {
 			calls.requests += sample.Requests
 			calls.errors += sample.Errors
 			calls.latency.Merge(&sample.Latency)

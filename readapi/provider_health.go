@@ -101,10 +101,12 @@ const slotsOf = `select s.provider_id, s.block_start + make_interval(secs => $3 
 	cross join lateral unnest(s.requests, s.errors, s.latency) with ordinality as r(requests, errors, latency, i)
 	where r.requests > 0 and s.block_start + make_interval(secs => $3 * (r.i - 1)) > $4`
 
+// recentSlot is the width of the slots that the present status is made of.
+const recentSlot = 10 * time.Second
+
 // recentCalls sums the calls of the last StatusWindow by provider.
 func (p *Providers) recentCalls(ctx context.Context, tenant string, rows []providerRow) (map[uuid.UUID]callCounts, error) {
-	const slot = 10 * time.Second
-	sums, err := p.slots(ctx, tenant, rows, window{providers.StatusWindow, slot}, `select provider_id, max(slot_start) as slot_start,
+	sums, err := p.slots(ctx, tenant, rows, window{providers.StatusWindow, recentSlot}, `select provider_id, max(slot_start) as slot_start,
 		sum(requests)::bigint as requests, sum(errors)::bigint as errors, sum(latency)::text as latency
 		from (`+slotsOf+`) s group by provider_id`)
 	if err != nil {

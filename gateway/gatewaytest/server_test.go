@@ -121,7 +121,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 	failed := make(chan error, 1)
 
 	go func() {
-		response, err := http.Get(server.URL) //nolint:noctx // the server ends it
+		response, err := http.Get(server.URL)
 		if err == nil {
 			err = response.Body.Close()
 		}
@@ -141,7 +141,7 @@ func TestTLS(t *testing.T) {
 	server := gatewaytest.New(gateway.OpenAI, gatewaytest.Options{TLS: true})
 	defer server.Close()
 
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig.RootCAs = server.RootCAs()
 
 	if status, _ := call(t, &http.Client{Transport: transport}, server.URL+"/v1/models", nil); status != http.StatusOK {
@@ -212,7 +212,7 @@ func TestBrokenAnswers(t *testing.T) {
 		server := gatewaytest.New(gateway.OpenAI, gatewaytest.Options{})
 		server.Behave(behaviour)
 
-		response, err := http.Get(server.URL) //nolint:noctx // closing the server ends it
+		response, err := http.Get(server.URL)
 		server.Close()
 
 		if err != nil {

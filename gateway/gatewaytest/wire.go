@@ -66,7 +66,7 @@ func (s *Server) objection(r *http.Request) (status int, body string) {
 		return http.StatusNotFound, notFound(s.kind)
 	case r.URL.Query().Has("key"):
 		return http.StatusBadRequest, openAIError("the key must not stand in the URL", "invalid_request_error", "")
-	case s.kind == gateway.Anthropic && r.Header.Get("anthropic-version") == "":
+	case s.kind == gateway.Anthropic && r.Header.Get("Anthropic-Version") == "":
 		return http.StatusBadRequest, anthropicError("invalid_request_error", "anthropic-version: header is required")
 	case s.kind == gateway.AzureOpenAI && r.URL.Query().Get("api-version") == "":
 		return http.StatusNotFound, notFound(s.kind)

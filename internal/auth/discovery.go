@@ -31,8 +31,7 @@ type discoveryError struct{ cause string }
 func (e *discoveryError) Error() string { return e.cause }
 
 func newDiscoveryError(err error) error {
-	var mismatch *oidc.IssuerMismatchError
-	if errors.As(err, &mismatch) {
+	if mismatch, ok := errors.AsType[*oidc.IssuerMismatchError](err); ok {
 		return &discoveryError{fmt.Sprintf("the discovery document is of the issuer %.200q; set exactly that as the issuer if it is meant", mismatch.Discovered)}
 	}
 
@@ -92,7 +91,7 @@ var errKeySet = errors.New("the key set can't be read")
 
 // readKeys fetches a JSON Web Key Set. As RFC 7517 asks, it passes over keys of kinds that it does not know.
 func (r *remoteKeys) readKeys(ctx context.Context, keysURL string) ([]jose.JSONWebKey, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, keysURL, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, keysURL, http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("make request for keys: %w", err)
 	}

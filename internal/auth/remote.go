@@ -166,7 +166,7 @@ func (r *remoteKeys) failed(ctx context.Context, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
-	backoff := min(max(r.failure.backoff*2, minBackoff), maxBackoff) //nolint:mnd // Doubling is what backoff means.
+	backoff := min(max(r.failure.backoff*2, minBackoff), maxBackoff)
 	r.failure = failure{err: err, backoff: backoff, retryAt: r.now().Add(backoff)}
 
 	r.log.WarnContext(ctx, "token issuer unavailable", "issuer", r.issuer, "error", err, "retry_in", backoff)

@@ -28,7 +28,7 @@ func TestRolesAndRequirements(t *testing.T) {
 		"admin":            {auth.Roles(), []auth.Requirement{auth.RequireToken, auth.RequireViewer, auth.RequireOperator, auth.RequireAdmin, auth.RequireAudit}},
 	} {
 		principal := auth.Principal{UserID: "ada", Tenant: "acme"}
-		for _, name := range strings.Fields(held) {
+		for name := range strings.FieldsSeq(held) {
 			principal.Roles = append(principal.Roles, auth.Role(name))
 		}
 

@@ -118,8 +118,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 
 	jws, err := jose.ParseSignedCompact(token, acceptedAlgorithms())
 	if err != nil {
-		var unexpected *jose.ErrUnexpectedSignatureAlgorithm
-		if errors.As(err, &unexpected) {
+		if _, ok := errors.AsType[*jose.ErrUnexpectedSignatureAlgorithm](err); ok {
 			return Principal{}, refuse(reasonAlgorithm)
 		}
 

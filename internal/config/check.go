@@ -15,12 +15,10 @@ func checkVault(env environment) []string {
 
 	problem := func(sentence string) { problems = append(problems, sentence) }
 
-	if isSet("VAULT_TOKEN") && isSet("VAULT_TOKEN_FILE") {
-		problem("ARCHON_VAULT_TOKEN and ARCHON_VAULT_TOKEN_FILE are both set; remove one of them.")
-	}
-
-	if isSet("VAULT_SECRET_ID") && isSet("VAULT_SECRET_ID_FILE") {
-		problem("ARCHON_VAULT_SECRET_ID and ARCHON_VAULT_SECRET_ID_FILE are both set; remove one of them.")
+	for _, name := range []string{"VAULT_TOKEN", "VAULT_SECRET_ID"} {
+		if isSet(name) && isSet(name+"_FILE") {
+			problem(prefix + name + " and " + prefix + name + "_FILE are both set; remove one of them.")
+		}
 	}
 
 	hasToken := isSet("VAULT_TOKEN") || isSet("VAULT_TOKEN_FILE")

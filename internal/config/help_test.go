@@ -130,7 +130,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("start", "url", cfg.DatabaseURL, "config", cfg)
 
 	texts := []string{cfg.DatabaseURL.String(), string(encoded), logged.String()}
-	for _, verb := range strings.Fields("%v %+v %#v %s %q %x %d %T") {
+	for verb := range strings.FieldsSeq("%v %+v %#v %s %q %x %d %T") {
 		texts = append(texts, fmt.Sprintf(verb, cfg), fmt.Sprintf(verb, cfg.DatabaseURL), fmt.Sprintf(verb, &cfg))
 	}
 

@@ -152,7 +152,7 @@ func durationBetween(low, high time.Duration) func(string) (time.Duration, error
 func intBetween(low, high int32) func(string) (int32, error) {
 	return func(raw string) (int32, error) {
 		value, err := strconv.ParseInt(raw, 10, 32)
-		if err != nil || int32(value) < low || int32(value) > high {
+		if err != nil || value < int64(low) || value > int64(high) {
 			return 0, problemf("is %q; write a whole number from %d to %d", raw, low, high)
 		}
 

@@ -196,8 +196,7 @@ func (h *Health) note(ctx context.Context, report *Report, result checked) {
 		return
 	}
 	detail := "is away"
-	var said *reasonError
-	if errors.As(result.err, &said) {
+	if said, ok := errors.AsType[*reasonError](result.err); ok {
 		detail = said.text
 	}
 	report.Components[c.Name] = ComponentReport{Status: StateUnavailable, Detail: detail}

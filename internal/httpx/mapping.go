@@ -21,20 +21,16 @@ import (
 // known to be away or busy is 503 with Retry-After; whatever else is 500 and shows nothing of its cause. The result is
 // never nil.
 func FromError(err error) *Error {
-	var ready *Error
-	if errors.As(err, &ready) {
+	if ready, ok := errors.AsType[*Error](err); ok {
 		return ready
 	}
-	var refusal *domain.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*domain.Refusal](err); ok {
 		return fromRefusal(refusal)
 	}
-	var refused *auth.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*auth.Error](err); ok {
 		return fromAuth(refused)
 	}
-	var conflict *eventstore.ConflictError
-	if errors.As(err, &conflict) {
+	if _, ok := errors.AsType[*eventstore.ConflictError](err); ok {
 		return &Error{Status: http.StatusConflict, Code: CodeConflict, Message: "Others changed the same resource at the same time; try again."}
 	}
 	if found := fromSentinel(err); found != nil {
@@ -43,8 +39,7 @@ func FromError(err error) *Error {
 	if isAway(err) {
 		return Unavailable(err)
 	}
-	var routed *echo.HTTPError
-	if errors.As(err, &routed) {
+	if routed, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return fromEcho(routed, err)
 	}
 	return internalError(err)
@@ -114,8 +109,7 @@ func fromSentinel(err error) *Error {
 
 // isAway tells whether the database could not be reached or is going down, as reads see it: they go to the pool directly.
 func isAway(err error) bool {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return isAwayState(server.Code)
 	}
 	var network net.Error

@@ -87,7 +87,7 @@ func decodeStrictly(data []byte, into any) error {
 	if err := decoder.Decode(into); err != nil {
 		return fmt.Errorf("decode: %w", err)
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // a decoder returns the bare io.EOF
+	if _, err := decoder.Token(); err != io.EOF {
 		return ErrJSONSyntax
 	}
 	return nil

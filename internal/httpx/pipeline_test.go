@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -303,12 +304,7 @@ var _ = Describe("New", func() {
 })
 
 func contains(list []string, item string) bool {
-	for _, one := range list {
-		if one == item {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, item)
 }
 
 // metric is the sum over all labels: of a counter its value, of a histogram its count.

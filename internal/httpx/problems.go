@@ -30,8 +30,7 @@ func (p problems) add(path, reason string) {
 
 // addSchemaErrors notes what kin-openapi found below the path.
 func (p problems) addSchemaErrors(path string, err error) {
-	var several openapi3.MultiError
-	if errors.As(err, &several) {
+	if several, ok := errors.AsType[openapi3.MultiError](err); ok {
 		for _, one := range several {
 			p.addSchemaErrors(path, one)
 		}

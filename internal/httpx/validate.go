@@ -81,7 +81,8 @@ func (o *operation) checkBody(body []byte) error {
 		return malformedBody(ErrJSONSyntax.Error())
 	}
 	found := problems{}
-	if checkSizes(found, "", value, o.body); len(found) == 0 {
+	checkSizes(found, "", value, o.body)
+	if len(found) == 0 {
 		checkMore(found, "", value, o.body)
 		if err := o.body.VisitJSON(value, schemaOptions()...); err != nil {
 			found.addSchemaErrors("", err)
@@ -98,7 +99,7 @@ func (o *operation) checkBody(body []byte) error {
 func checkSizes(found problems, path string, value any, schema *openapi3.Schema) {
 	switch value := value.(type) {
 	case []any:
-		if schema.MaxItems != nil && len(value) > int(*schema.MaxItems) {
+		if schema.MaxItems != nil && uint64(len(value)) > *schema.MaxItems {
 			found.add(path, reasonFor(schema, "maxItems"))
 			return
 		}
@@ -109,7 +110,7 @@ func checkSizes(found problems, path string, value any, schema *openapi3.Schema)
 			checkSizes(found, join(path, strconv.Itoa(i)), item, schema.Items.Value)
 		}
 	case map[string]any:
-		if schema.MaxProps != nil && len(value) > int(*schema.MaxProps) {
+		if schema.MaxProps != nil && uint64(len(value)) > *schema.MaxProps {
 			found.add(path, reasonFor(schema, "maxProperties"))
 			return
 		}

@@ -115,5 +115,5 @@ func mayRetry(ctx context.Context, response *http.Response, err error) (bool, er
 
 // retryPause ignores Retry-After, which would use up a call's time with waiting: the caller is told instead.
 func retryPause(shortest, _ time.Duration, _ int, _ *http.Response) time.Duration {
-	return shortest + rand.N(shortest)
+	return shortest + rand.N(shortest) //nolint:gosec // jitter is no secret
 }

@@ -149,7 +149,7 @@ func report(out io.Writer, blocks map[string]block, minimum float64) error {
 	fmt.Fprintf(out, "coverage total: %.1f %% of %d hand-written statements (minimum %g %%)\n",
 		total.percentage(), total.statements, minimum)
 
-	if total.statements == 0 || total.percentage() < minimum {
+	if total.percentage() < minimum || (total.statements == 0 && minimum > 0) {
 		return ErrBelow
 	}
 

@@ -44,7 +44,7 @@ coverage total: 87.5 % of 8 hand-written statements (minimum 87.5 %)
 func TestReportRefusesAnEmptyOrMalformedProfile(t *testing.T) {
 	t.Parallel()
 
-	_, err := reportOf(t, "mode: atomic\n", 0)
+	_, err := reportOf(t, "mode: atomic\n", 1)
 	if !errors.Is(err, ErrBelow) {
 		t.Errorf("nothing counted: got %v, want ErrBelow", err)
 	}

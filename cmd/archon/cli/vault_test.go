@@ -74,7 +74,9 @@ var _ = Describe("Archon with its secrets in Vault", Label("e2e"), Ordered, func
 
 	It("refuses with 503 what needs a secret while Vault is away, and does everything else", func() {
 		id, _ := place.must(http.MethodGet, providersPath, admin, nil).list()[0]["id"].(string)
+		doomed, _ := register("Doomed").data()["id"].(string)
 		before, keys := appended(), keysIn(server, "tenants/acme/providers")
+		Expect(keys).To(ConsistOf(id, doomed))
 		vault.close()
 		Eventually(running.stateOfHealth("secrets")).WithTimeout(bound).Should(Equal("degraded, secrets unavailable"))
 
@@ -91,6 +93,7 @@ var _ = Describe("Archon with its secrets in Vault", Label("e2e"), Ordered, func
 		Expect(appended()).To(Equal(before), "nothing happened, so there is nothing to record")
 
 		By("reading, and changing what is no secret")
+		Expect(place.must(http.MethodDelete, providersPath+"/"+doomed, admin, nil).status).To(Equal(http.StatusNoContent))
 		Expect(names(place.must(http.MethodGet, providersPath, admin, nil).list())).To(ConsistOf("OpenAI"))
 		Expect(place.must(http.MethodGet, "/api/v1/audit", admin, nil).list()[0]).To(HaveKeyWithValue("actor", "ada"))
 		changed := place.must(http.MethodPatch, providersPath+"/"+id, admin, map[string]any{"is_enabled": false, "rate_limit_rpm": 60})
@@ -100,7 +103,8 @@ var _ = Describe("Archon with its secrets in Vault", Label("e2e"), Ordered, func
 		By("coming back")
 		vault.open()
 		Eventually(running.stateOfHealth("secrets")).WithTimeout(bound).Should(Equal("ok, secrets ok"))
-		Expect(keysIn(server, "tenants/acme/providers")).To(ConsistOf(keys), "no secret without a provider")
+		Eventually(func() []string { return keysIn(server, "tenants/acme/providers") }).WithTimeout(bound).Should(
+			ConsistOf(id), "the deleted provider's secret goes now, and what was refused has left none")
 		again := register("Another")
 		Expect(again.status).To(Equal(http.StatusCreated), again.body)
 		other, _ := again.data()["id"].(string)
