@@ -96,7 +96,7 @@ var _ = Describe("Archon whose database and Redis come and go", Label("e2e"), Or
 		Entry("PostgreSQL is killed, and killed again before it is well", func(w *witness) {
 			w.goOn(some)
 			Eventually(func() string {
-				_ = syscall.Kill(postmasterIn(dir), syscall.SIGKILL) //nolint:errcheck // it may not be back yet
+				_ = syscall.Kill(postmasterIn(dir), syscall.SIGKILL) // which may not be back yet
 				r := nodes[0].must(http.MethodGet, "/health", "", nil)
 				if r.status == http.StatusServiceUnavailable {
 					Expect(r.header.Get("Retry-After")).NotTo(BeEmpty())

@@ -84,7 +84,7 @@ var _ = Describe("Data folders", Label("e2e"), func() {
 		for _, sign := range []string{"postgres.json", "postgres", "postgres/PG_VERSION", "postgres/postmaster.pid", "secrets", "oidc/issuer.json"} {
 			starting := place.command("dev")
 			Expect(starting.Start()).To(Succeed())
-			Eventually(filepath.Join(place.dir, sign)).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeAnExistingFile())
+			Eventually(func() string { return filepath.Join(place.dir, sign) }).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeAnExistingFile())
 			Expect(starting.Process.Kill()).To(Succeed())
 			Expect(starting.Wait()).NotTo(Succeed())
 		}
@@ -138,7 +138,7 @@ func timeToStart(place *installation) time.Duration {
 // residentMemory is what a process holds, as text.
 func residentMemory(a *archon) string {
 	GinkgoHelper()
-	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(a.cmd.Process.Pid)).Output() //nolint:gosec // a number
+	out, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(a.cmd.Process.Pid)).Output()
 	Expect(err).NotTo(HaveOccurred())
 	kibibytes, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	Expect(err).NotTo(HaveOccurred())

@@ -71,12 +71,12 @@ func install(env ...string) *installation {
 
 // stopDatabase ends a PostgreSQL that a killed Archon has left behind, by being the last one out.
 func (i *installation) stopDatabase() {
-	_, _ = i.command("migrate").CombinedOutput() //nolint:errcheck // the database may never have been made
+	_, _ = i.command("migrate").CombinedOutput() // the database may never have been made
 }
 
 // command is an archon command on this installation.
 func (i *installation) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...) //nolint:gosec // the test binary itself
+	cmd := exec.Command(os.Args[0], args...) // the test binary itself
 	cmd.Env = append(baseEnvironment(), append([]string{
 		actAsArchon + "=1", "ARCHON_DATA_DIR=" + i.dir, "ARCHON_HTTP_ADDR=" + i.addr, "ARCHON_PROBE_INTERVAL=1h",
 	}, i.env...)...)
@@ -254,7 +254,7 @@ func (i *installation) call(method, path, token string, body any, headers ...hea
 		}
 		reader = bytes.NewReader(encoded)
 	}
-	request, err := http.NewRequest(method, "http://"+i.addr+path, reader) //nolint:noctx // bounded by the client
+	request, err := http.NewRequest(method, "http://"+i.addr+path, reader) // bounded by the client
 	if err != nil {
 		return reply{}, err //nolint:wrapcheck // shown as it is
 	}

@@ -39,7 +39,7 @@ var _ = Describe("Archon killed in the middle of writers", Label("e2e"), func() 
 		dir := place.cluster()
 		began := time.Now()
 		for round := range killRounds {
-			enough := len(w.done) + leastWrites + rand.IntN(mostWrites-leastWrites) //nolint:gosec // any number will do
+			enough := len(w.done) + leastWrites + rand.IntN(mostWrites-leastWrites)
 			w.during(writers, func() {
 				Eventually(w.acknowledged).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeNumerically(">=", enough))
 				running.kill()
@@ -71,7 +71,7 @@ var _ = Describe("Archon killed in the middle of writers", Label("e2e"), func() 
 
 		By("getting the first answer again for what was acknowledged before the kills")
 		for range 20 {
-			first := w.done[rand.IntN(len(w.done))] //nolint:gosec // any one will do
+			first := w.done[rand.IntN(len(w.done))]
 			if first.key == "" {
 				continue
 			}
@@ -284,7 +284,7 @@ func postmasterIn(dir string) int {
 }
 
 // foldedTables are what projections.Providers and projections.AuditIndex build.
-var foldedTables = []string{"model_providers", "provider_health", "provider_health_history", "provider_health_slots", "audit_index"} //nolint:gochecknoglobals // a constant list
+var foldedTables = []string{"model_providers", "provider_health", "provider_health_history", "provider_health_slots", "audit_index"}
 
 // expectFreshFoldToAgree copies the database of an Archon that has ended, folds the log of the copy from the beginning,
 // and compares the read tables.

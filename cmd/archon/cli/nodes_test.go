@@ -211,7 +211,7 @@ var _ = Describe("Roles on nodes of their own", Label("e2e"), Ordered, func() {
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			probes.Add(1)
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{"object":"list","data":[]}`)) //nolint:errcheck // the prober has gone
+			_, _ = w.Write([]byte(`{"object":"list","data":[]}`))
 		}))
 		DeferCleanup(upstream.Close)
 		admin := place.token("acme", "ada", "admin")
