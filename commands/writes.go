@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/internal/httpx"
 )
@@ -53,16 +55,31 @@ func (w *Writes) Record(ctx context.Context, refused httpx.Refused) (int64, erro
 	return position, nil
 }
 
-// resourceOf names what a refused write was about, by its route.
+// resourceOf names what a refused write was about, by its route. What can't be the id of such a thing is left out: it may be
+// anything, a secret in the wrong place included, and the log is for ever.
 func resourceOf(refused httpx.Refused) (resourceType, id string) {
-	for _, route := range []struct{ prefix, resourceType, parameter string }{
-		{"/api/v1/router/providers", "provider", "id"},
-		{"/api/v1/jobs", "job", "id"},
-		{"/api/v1/projections", "projection", "name"},
+	for _, route := range []struct {
+		prefix, resourceType, parameter string
+		isID                            func(string) bool
+	}{
+		{"/api/v1/router/providers", "provider", "id", isUUID},
+		{"/api/v1/jobs", "job", "id", isUUID},
+		{"/api/v1/projections", "projection", "name", isProjectionName},
 	} {
-		if strings.HasPrefix(refused.Request.Path, route.prefix) {
-			return route.resourceType, refused.PathParams[route.parameter]
+		if !strings.HasPrefix(refused.Request.Path, route.prefix) {
+			continue
 		}
+		if id = refused.PathParams[route.parameter]; !route.isID(id) {
+			id = ""
+		}
+		return route.resourceType, id
 	}
 	return "", ""
+}
+
+func isUUID(text string) bool { return uuid.Validate(text) == nil }
+
+func isProjectionName(text string) bool {
+	const longest = 63
+	return len(text) <= longest && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz_") == ""
 }

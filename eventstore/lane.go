@@ -130,6 +130,7 @@ func (l *lane) run() {
 			return
 		}
 		l.commit(context.Background(), members)
+		l.encoder.release()
 		l.lastBatch = len(members)
 	}
 }

@@ -205,6 +205,18 @@ func (e *encoder) remembered(b *batch) rememberedColumns {
 	return c
 }
 
+// release lets go of the callers' bytes, which a lane at rest must not hold, and of a frame that one big event has grown.
+func (e *encoder) release() {
+	const keptFrame = 64 << 10
+	clear(e.metas)
+	clear(e.datas)
+	clear(e.prevs)
+	clear(e.hashes)
+	if cap(e.frame) > keptFrame {
+		e.frame = nil
+	}
+}
+
 // asUUID is what pgx encodes without asking database/sql for the value, which costs more than the rest of a row.
 func asUUID(id uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }
 

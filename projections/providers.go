@@ -186,8 +186,8 @@ func (b *providerBatch) writeConfigured(out *Statements) {
 		rows = append(rows, providerRow{
 			ID: c.id, Name: c.config.Name, Type: c.config.Type, BaseURL: c.config.BaseURL, VaultPath: c.secret.VaultPath,
 			SecretVersion: c.secret.SecretVersion, IsEnabled: c.config.IsEnabled, RateLimitRPM: c.config.RateLimitRPM,
-			RateLimitTPM: c.config.RateLimitTPM, SupportedModels: c.config.SupportedModels, Capabilities: c.config.Capabilities,
-			CustomHeaders: c.config.CustomHeaders, Version: c.version, CreatedAt: c.first, UpdatedAt: c.at,
+			RateLimitTPM: c.config.RateLimitTPM, SupportedModels: list(c.config.SupportedModels), Capabilities: list(c.config.Capabilities),
+			CustomHeaders: list(c.config.CustomHeaders), Version: c.version, CreatedAt: c.first, UpdatedAt: c.at,
 		})
 	}
 	if len(rows) == 0 {
@@ -210,3 +210,6 @@ func (b *providerBatch) writeConfigured(out *Statements) {
 			supported_models = excluded.supported_models, capabilities = excluded.capabilities, custom_headers = excluded.custom_headers,
 			version = excluded.version, updated_at = excluded.updated_at`, b.order[0].tenant, string(encoded))
 }
+
+// list is a list that is not null as JSON.
+func list(items []string) []string { return append([]string{}, items...) }

@@ -2,6 +2,8 @@ package reactions
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -38,9 +40,11 @@ const (
 	atOnce
 	// inTurn leaves a date that is set, and sets the first one a minute from now: registration has probed just now.
 	inTurn
+	// atOnceIfAny moves a date that is set to now.
+	atOnceIfAny
 )
 
-// Project implements projections.Projector. Only the last event of a provider in the batch counts.
+// Project implements projections.Projector.
 func (ProbeSchedule) Project(events []projections.Event, out *projections.Statements) error {
 	due := map[string]dueness{}
 	tenant := ""
@@ -52,14 +56,17 @@ func (ProbeSchedule) Project(events []projections.Event, out *projections.Statem
 		case providers.Updated:
 			due[payload.ProviderID] = enabled(payload.IsEnabled, atOnce)
 		case providers.CredentialsRotated:
-			if _, decided := due[payload.ProviderID]; !decided {
-				out.Exec(`update provider_probes set due_at = now() where tenant_id = $1 and provider_id = $2`, tenant, payload.ProviderID)
+			if when, decided := due[payload.ProviderID]; !decided {
+				due[payload.ProviderID] = atOnceIfAny
+			} else if when == inTurn {
+				due[payload.ProviderID] = atOnce
 			}
 		case providers.Deleted:
 			due[payload.ProviderID] = never
 		}
 	}
-	for id, when := range due {
+	for _, id := range slices.Sorted(maps.Keys(due)) {
+		when := due[id]
 		if _, err := uuid.Parse(id); err != nil {
 			return fmt.Errorf("provider id: %w", err)
 		}
@@ -69,6 +76,8 @@ func (ProbeSchedule) Project(events []projections.Event, out *projections.Statem
 		case atOnce:
 			out.Exec(`insert into provider_probes (tenant_id, provider_id, due_at) values ($1, $2, now())
 				on conflict (tenant_id, provider_id) do update set due_at = excluded.due_at`, tenant, id)
+		case atOnceIfAny:
+			out.Exec(`update provider_probes set due_at = now() where tenant_id = $1 and provider_id = $2`, tenant, id)
 		case inTurn:
 			out.Exec(`insert into provider_probes (tenant_id, provider_id, due_at) values ($1, $2, now() + interval '1 minute')
 				on conflict (tenant_id, provider_id) do nothing`, tenant, id)

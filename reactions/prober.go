@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,10 +64,9 @@ func (p *Prober) Run(ctx context.Context) error {
 // claim takes some due providers and sets when they are due next, so that no other node takes them now, nor after a crash
 // of this one before the interval is over.
 func (p *Prober) claim(ctx context.Context, interval time.Duration) ([]dueProvider, error) {
-	next := time.Duration(float64(interval) * (1 + jitterShare*(2*rand.Float64()-1))) //nolint:gosec // jitter is no secret
-	rows, err := p.Pool.Query(ctx, `update provider_probes p set due_at = now() + make_interval(secs => $2)
+	rows, err := p.Pool.Query(ctx, `update provider_probes p set due_at = now() + make_interval(secs => $2 * (1 + $3 * (2 * random() - 1)))
 		from (select tenant_id, provider_id from provider_probes where due_at <= now() order by due_at limit $1 for update skip locked) d
-		where p.tenant_id = d.tenant_id and p.provider_id = d.provider_id returning p.tenant_id, p.provider_id`, probesAtOnce, next.Seconds())
+		where p.tenant_id = d.tenant_id and p.provider_id = d.provider_id returning p.tenant_id, p.provider_id`, probesAtOnce, interval.Seconds(), jitterShare)
 	if err != nil {
 		return nil, fmt.Errorf("claim due providers: %w", err)
 	}

@@ -96,8 +96,9 @@ func (s *Sweeper) sweepSecrets(ctx context.Context) error {
 
 // sweepSecret removes a secret that no provider was ever registered for. Its age is that of the provider id, a UUIDv7.
 func (s *Sweeper) sweepSecret(ctx context.Context, tenant, name string) error {
+	const timed = 7
 	id, err := uuid.Parse(name)
-	if err != nil {
+	if err != nil || id.Version() != timed {
 		return nil //nolint:nilerr // not one of ours
 	}
 	seconds, nanos := id.Time().UnixTime()

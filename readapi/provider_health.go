@@ -197,7 +197,7 @@ func (p *Providers) healthOf(ctx context.Context, tenant string, rows []provider
 			ProviderID: row.ID.String(), CurrentStatus: api.HealthStatus(row.status(recent[row.ID])),
 			LatencyMsP50: total.percentile(median), LatencyMsP95: total.percentile(p95), LatencyMsP99: total.percentile(p99),
 			ErrorRatePct: total.errorRate(), RequestsPerMinute: *rounded(float64(total.requests) / w.length.Minutes()),
-			LastCheckAt: row.LastCheckAt, History: append([]api.HealthPoint{}, history[row.ID]...),
+			LastCheckAt: utc(row.LastCheckAt), History: append([]api.HealthPoint{}, history[row.ID]...),
 			// Nothing trips a breaker before calls are routed.
 			CircuitBreaker: api.CircuitBreaker{State: api.CircuitBreakerStateClosed},
 		})
@@ -210,4 +210,13 @@ func (c *callCounts) point(start time.Time, width time.Duration) api.HealthPoint
 		Timestamp: start.UTC(), LatencyP50: c.percentile(median), ErrorRate: c.errorRate(),
 		RPM: *rounded(float64(c.requests) / width.Minutes()),
 	}
+}
+
+// utc is how times are shown, wherever the server stands.
+func utc(at *time.Time) *time.Time {
+	if at == nil {
+		return nil
+	}
+	shown := at.UTC()
+	return &shown
 }

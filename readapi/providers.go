@@ -190,6 +190,6 @@ func (r *providerRow) provider(calls callCounts) api.Provider {
 		HealthStatus: api.HealthStatus(r.status(calls)), SupportedModels: r.SupportedModels, Capabilities: r.Capabilities,
 		CustomHeaders: r.CustomHeaders, RateLimitRPM: r.RateLimitRPM, RateLimitTPM: r.RateLimitTPM, VaultPath: r.VaultPath,
 		Version: r.Version, LatencyMsP50: calls.percentile(median), LatencyMsP95: calls.percentile(p95),
-		ErrorRatePct: calls.errorRate(), CreatedAt: r.CreatedAt,
+		ErrorRatePct: calls.errorRate(), CreatedAt: r.CreatedAt.UTC(),
 	}
 }

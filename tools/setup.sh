@@ -3,7 +3,8 @@
 # missing, starts no system service, and asks no questions.
 #
 #   tools/setup.sh dev    PostgreSQL >= 15 server programs
-#   tools/setup.sh test   the same, redis-server and a C compiler (the race detector needs cgo)
+#   tools/setup.sh test   the same, redis-server, a C compiler (the race detector needs cgo), ps and python3 (a second
+#                         implementation of the hash is checked against the published vectors)
 #
 # redis-server is no part of `dev`: without it Archon keeps that state in its own process.
 set -eu
@@ -53,6 +54,8 @@ have_postgres || missing="$missing postgres"
 if [ "$purpose" = test ]; then
 	have_redis || missing="$missing redis"
 	have_compiler || missing="$missing compiler"
+	have ps || missing="$missing ps"
+	have python3 || missing="$missing python3"
 fi
 [ -n "$missing" ] || exit 0
 
@@ -64,6 +67,8 @@ explain() {
 	wants postgres && list="the PostgreSQL server programs (initdb and postgres), version $least_postgres or later"
 	wants redis && list="${list:+$list; }redis-server, version 7"
 	wants compiler && list="${list:+$list; }a C compiler with the C library's headers"
+	wants ps && list="${list:+$list; }ps (procps)"
+	wants python3 && list="${list:+$list; }python3"
 	say "$1"
 	say "Please install: $list. Then run this command again."
 	say "PostgreSQL in an unusual place is found by ARCHON_PG_BIN=/its/bin, everything else by PATH."
@@ -133,6 +138,8 @@ install_with_apt() {
 	fi
 	wants redis && packages="$packages redis-server"
 	wants compiler && packages="$packages gcc libc6-dev"
+	wants ps && packages="$packages procps"
+	wants python3 && packages="$packages python3"
 
 	trap release_services EXIT
 	trap 'exit 130' INT
@@ -160,6 +167,7 @@ install_with_brew() {
 	say "installing with brew:$missing"
 	wants postgres && { brew install postgresql@17 || explain "brew could not install postgresql@17."; }
 	wants redis && { brew install redis || explain "brew could not install redis."; }
+	wants python3 && { brew install python3 || explain "brew could not install python3."; }
 	wants compiler && explain "The C compiler comes with Apple's tools: xcode-select --install."
 	return 0
 }

@@ -24,7 +24,7 @@ import (
 
 const (
 	killRounds = 20
-	// databaseToo is how often a round kills PostgreSQL together with Archon.
+	// Every so many rounds PostgreSQL is killed together with Archon.
 	databaseToo = 5
 	writers     = 64
 	// leastWrites and mostWrites bound how many answers a round waits for before it kills.
@@ -42,10 +42,10 @@ var _ = Describe("Archon killed in the middle of writers", Label("e2e"), func() 
 			enough := len(w.done) + leastWrites + rand.IntN(mostWrites-leastWrites)
 			w.during(writers, func() {
 				Eventually(w.acknowledged).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeNumerically(">=", enough))
-				running.kill()
 				if round%databaseToo == databaseToo-1 {
 					Expect(syscall.Kill(postmasterIn(dir), syscall.SIGKILL)).To(Succeed())
 				}
+				running.kill()
 			})
 			running = place.start()
 			w.repeatInterrupted()

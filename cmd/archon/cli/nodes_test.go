@@ -222,7 +222,7 @@ var _ = Describe("Roles on nodes of their own", Label("e2e"), Ordered, func() {
 		began := time.Now()
 		changed := front.must(http.MethodPatch, providersPath+"/"+registered.data()["id"].(string), admin, map[string]any{"rate_limit_rpm": 60})
 		Expect(changed.status).To(Equal(http.StatusOK), changed.body)
-		const several = 5
+		const several = 6
 		Eventually(probes.Load).WithTimeout(bound).Should(BeNumerically(">=", several))
 		seen, took := probes.Load(), time.Since(began)
 		// A provider that was claimed is due again after the interval at the soonest, whoever claims it.

@@ -1,0 +1,84 @@
+package providers_test
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/archonhq/archon/domain/providers"
+)
+
+// expanded is a number as PostgreSQL writes it: without an exponent.
+func expanded(t *testing.T, number string) *big.Int {
+	t.Helper()
+	digits, zeros, _ := strings.Cut(number, "e")
+	value, ok := new(big.Int).SetString(digits, 10)
+	if !ok {
+		t.Fatalf("%q is no number", number)
+	}
+	if zeros != "" {
+		exponent, _ := new(big.Int).SetString(zeros, 10)
+		value.Mul(value, new(big.Int).Exp(big.NewInt(10), exponent, nil))
+	}
+	return value
+}
+
+func TestNumbersAddUpBucketByBucket(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(4, 2))
+	for range 200 {
+		var left, right providers.Histogram
+		for range random.IntN(50) {
+			left.Add(random.ExpFloat64() * 300)
+			right.Add(random.ExpFloat64() * 1e6)
+		}
+		back, err := providers.FromNumber(expanded(t, left.Number()).String())
+		if err != nil || back != left {
+			t.Fatalf("%s came back as another histogram (%v)", left.Number(), err)
+		}
+		sum := new(big.Int).Add(expanded(t, left.Number()), expanded(t, right.Number()))
+		merged, err := providers.FromNumber(sum.String())
+		left.Merge(&right)
+		if err != nil || merged != left {
+			t.Fatalf("the sum of the numbers is not the number of the sum (%v)", err)
+		}
+	}
+}
+
+func TestNumbersAtTheirBounds(t *testing.T) {
+	t.Parallel()
+	var first, last, empty providers.Histogram
+	first.Add(0)
+	last.Add(1e12)
+	if got := empty.Number(); got != "0" {
+		t.Errorf("an empty histogram is %s", got)
+	}
+	if got := first.Number(); got != "1" {
+		t.Errorf("one call in the first bucket is %s", got)
+	}
+	if got := last.Number(); got != "1e1272" {
+		t.Errorf("one call in the last bucket is %s", got)
+	}
+	for _, wrong := range []string{"-1", "1.5", "x", "1e3", "1" + strings.Repeat("0", 1280)} {
+		if _, err := providers.FromNumber(wrong); err == nil {
+			t.Errorf("%.20s is taken for a histogram", wrong)
+		}
+	}
+	for _, none := range []string{"", "0", "000"} {
+		if h, err := providers.FromNumber(none); err != nil || h != empty {
+			t.Errorf("%q is not empty (%v)", none, err)
+		}
+	}
+}
+
+func TestTotalMSIsTheSumOfUpperBounds(t *testing.T) {
+	t.Parallel()
+	var h providers.Histogram
+	for _, latency := range []float64{1, 2, 4, 1024, 1024} {
+		h.Add(latency)
+	}
+	if got := h.TotalMS(); got != 1+2+4+1024+1024 {
+		t.Errorf("got %d", got)
+	}
+}
