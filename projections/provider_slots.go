@@ -94,16 +94,21 @@ func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
 	b.forgetSlots(out, ids, newest)
 }
 
-// forgetSlots drops blocks whose slots are all too old for their width, as of the provider's last sample.
+// forgetSlots drops blocks whose slots are all too old for their width, as of the provider's last sample. They are looked
+// up one by one in the primary key: as a join, PostgreSQL would read the whole table. The checkpoint's lock keeps the
+// addresses of rows as they are.
 func (b *healthBatch) forgetSlots(out *Statements, ids []uuid.UUID, newest []time.Time) {
 	var seconds []int64
 	var keep []float64
 	for _, w := range widths() {
 		seconds, keep = append(seconds, w.seconds), append(keep, (w.keep+w.block()).Seconds())
 	}
-	out.Exec(`delete from provider_health_slots s
-		using unnest($2::uuid[], $3::timestamptz[]) as u(provider_id, newest), unnest($4::integer[], $5::double precision[]) as w(seconds, keep)
-		where s.tenant_id = $1 and s.provider_id = u.provider_id and s.seconds = w.seconds and s.block_start < u.newest - make_interval(secs => w.keep)`,
+	out.Exec(`delete from provider_health_slots where ctid = any(array(
+			select s.ctid from unnest($2::uuid[], $3::timestamptz[]) as u(provider_id, newest)
+			cross join unnest($4::integer[], $5::double precision[]) as w(seconds, keep)
+			cross join lateral (
+				select o.ctid from provider_health_slots o where o.tenant_id = $1 and o.provider_id = u.provider_id
+					and o.seconds = w.seconds and o.block_start < u.newest - make_interval(secs => w.keep) offset 0) s))`,
 		b.tenant, ids, newest, seconds, keep)
 }
 

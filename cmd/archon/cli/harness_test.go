@@ -157,6 +157,7 @@ func (i *installation) start(args ...string) *archon {
 	}()
 	DeferCleanup(func() {
 		a.kill()
+		Expect(a.output.String()).NotTo(ContainSubstring("DATA RACE"))
 		if CurrentSpecReport().Failed() {
 			AddReportEntry("what archon "+strings.Join(args, " ")+" at "+i.addr+" said last", tailOf(a.output.String()))
 		}

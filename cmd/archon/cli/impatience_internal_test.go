@@ -17,21 +17,32 @@ const (
 	limit    = 20 * time.Millisecond
 )
 
-// silentServer takes connections and says nothing.
+// silentServer takes connections, keeps them, and says nothing.
 func silentServer(t *testing.T) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
+	var kept []net.Conn // what nobody refers to would be closed by the garbage collector
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		for {
-			if _, err := listener.Accept(); err != nil {
+			conn, err := listener.Accept()
+			if err != nil {
 				return
 			}
+			kept = append(kept, conn)
 		}
 	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-ended
+		for _, conn := range kept {
+			_ = conn.Close()
+		}
+	})
 	return listener
 }
 
