@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
-# The version is go.mod's; a test keeps them the same.
-ARG GO_VERSION=1.26.8
+# The newest patch of go.mod's version; a test keeps the two together.
+ARG GO_VERSION=1.26
 
 FROM golang:${GO_VERSION}-bookworm AS build
 WORKDIR /src

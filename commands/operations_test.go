@@ -85,7 +85,7 @@ var _ = Describe("What operators do", Label("postgres"), func() {
 	DescribeTable("is done and recorded, with who did it", func(act func() func(context.Context, string) outcome, id, stream, eventType, data string) {
 		done := act()(as(accepted), id)
 		Expect(done.err).NotTo(HaveOccurred())
-		answer := done.answer.(httpx.Answer) //nolint:forcetypeassert // a test
+		answer := done.answer.(httpx.Answer)
 		Expect(answer.Status).To(Equal(http.StatusAccepted))
 		Expect(answer.Header).To(HaveKeyWithValue(httpx.HeaderEventPosition, "1"))
 		Expect(string(answer.Body)).To(ContainSubstring(id))
@@ -128,7 +128,7 @@ var _ = Describe("What operators do", Label("postgres"), func() {
 			}
 			done := retryJob(begun.Context, jobID)
 			Expect(done.err).NotTo(HaveOccurred())
-			return done.answer.(httpx.Answer) //nolint:forcetypeassert // a test
+			return done.answer.(httpx.Answer)
 		}
 		first, second := once(), once()
 		Expect(second.Body).To(MatchJSON(first.Body))
@@ -148,7 +148,7 @@ var _ = Describe("What operators do", Label("postgres"), func() {
 		}
 		first, second := retryJob(ctxs[0], jobID), retryJob(ctxs[1], jobID)
 		Expect(errors.Join(first.err, second.err)).NotTo(HaveOccurred())
-		Expect(second.answer.(httpx.Answer).Replayed).To(BeTrue()) //nolint:forcetypeassert // a test
+		Expect(second.answer.(httpx.Answer).Replayed).To(BeTrue())
 		Expect(f.log()).To(HaveLen(1))
 	})
 

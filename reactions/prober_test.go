@@ -87,7 +87,7 @@ var _ = Describe("the prober", Label("postgres"), func() {
 		Expect(minutes[0]).To(BeNumerically(">", 47))
 		Expect(minutes[79]).To(BeNumerically("<=", 72))
 		Expect(minutes[79] - minutes[0]).To(BeNumerically(">", 10))
-		Expect(len(slices.Compact(minutes))).To(Equal(80), "each has a jitter of its own")
+		Expect(slices.Compact(minutes)).To(HaveLen(80), "each has a jitter of its own")
 	})
 
 	It("probes the longest due first, and few at once", func(ctx context.Context) {

@@ -44,7 +44,7 @@ var _ = Describe("the sweeper", Label("postgres"), func() {
 		GinkgoHelper()
 		id := uuid.Must(uuid.NewV7())
 		var millis [8]byte
-		binary.BigEndian.PutUint64(millis[:], uint64(now.Add(-age).UnixMilli())) //nolint:gosec // a date
+		binary.BigEndian.PutUint64(millis[:], uint64(now.Add(-age).UnixMilli()))
 		copy(id[:6], millis[2:])
 		_, err := store.Put(ctx, secrets.ProviderPath(tenant, id.String()), map[string]string{"api_key": "k"})
 		Expect(err).NotTo(HaveOccurred())

@@ -56,8 +56,8 @@ var _ = Describe("the audit trail", Label("postgres"), func() {
 		event := events[0]
 		Expect(found.Data[0]).To(Equal(api.AuditEntry{
 			Position: 2, EventID: event.EventID.String(), OccurredAt: event.Time(), Actor: "ada", Action: "POST /api/v1/router/providers/{id}/test",
-			ResourceType: pointer("provider"), ResourceID: &id, Outcome: "rejected", StatusCode: pointer(409), IPAddress: pointer("203.0.113.7"),
-			UserAgent: pointer("curl/8"), CorrelationID: pointer("c-1"), CausationID: pointer("e-7"), Hash: hex.EncodeToString(event.Hash),
+			ResourceType: new("provider"), ResourceID: &id, Outcome: "rejected", StatusCode: new(409), IPAddress: new("203.0.113.7"),
+			UserAgent: new("curl/8"), CorrelationID: new("c-1"), CausationID: new("e-7"), Hash: hex.EncodeToString(event.Hash),
 			PrevHash: hex.EncodeToString(event.PrevHash), Data: event.Data,
 		}))
 		Expect(found.Data[1]).To(And(HaveField("Outcome", api.AuditOutcome("succeeded")), HaveField("IPAddress", BeNil()), HaveField("CausationID", BeNil()), HaveField("PrevHash", Not(BeEmpty()))))
@@ -98,30 +98,30 @@ var _ = Describe("the audit trail", Label("postgres"), func() {
 			want   []int64
 		}{
 			"nothing":                {api.ListAuditParams{}, []int64{3, 2, 1}},
-			"telemetry":              {api.ListAuditParams{Telemetry: pointer(true)}, []int64{4, 3, 2, 1}},
-			"no telemetry":           {api.ListAuditParams{Telemetry: pointer(false)}, []int64{3, 2, 1}},
-			"actor":                  {api.ListAuditParams{Actor: pointer("bob")}, []int64{3}},
-			"unknown actor":          {api.ListAuditParams{Actor: pointer("Bob")}, []int64{}},
-			"action":                 {api.ListAuditParams{Action: pointer("PUT /p")}, []int64{3}},
-			"event type":             {api.ListAuditParams{Action: pointer("provider.registered.v1")}, []int64{2, 1}},
-			"resource type":          {api.ListAuditParams{ResourceType: pointer("provider")}, []int64{3, 2, 1}},
+			"telemetry":              {api.ListAuditParams{Telemetry: new(true)}, []int64{4, 3, 2, 1}},
+			"no telemetry":           {api.ListAuditParams{Telemetry: new(false)}, []int64{3, 2, 1}},
+			"actor":                  {api.ListAuditParams{Actor: new("bob")}, []int64{3}},
+			"unknown actor":          {api.ListAuditParams{Actor: new("Bob")}, []int64{}},
+			"action":                 {api.ListAuditParams{Action: new("PUT /p")}, []int64{3}},
+			"event type":             {api.ListAuditParams{Action: new("provider.registered.v1")}, []int64{2, 1}},
+			"resource type":          {api.ListAuditParams{ResourceType: new("provider")}, []int64{3, 2, 1}},
 			"resource":               {api.ListAuditParams{ResourceID: &second}, []int64{3, 2}},
-			"correlation":            {api.ListAuditParams{CorrelationID: pointer("c-2")}, []int64{3}},
+			"correlation":            {api.ListAuditParams{CorrelationID: new("c-2")}, []int64{3}},
 			"rejected":               {api.ListAuditParams{Outcome: &rejected}, []int64{3}},
 			"succeeded":              {api.ListAuditParams{Outcome: &succeeded}, []int64{2, 1}},
-			"from":                   {api.ListAuditParams{From: pointer(at(3))}, []int64{3}},
-			"to":                     {api.ListAuditParams{To: pointer(at(2))}, []int64{1}},
-			"range":                  {api.ListAuditParams{From: pointer(at(2)), To: pointer(at(3))}, []int64{2}},
-			"q per cent":             {api.ListAuditParams{Q: pointer("100%")}, []int64{1}},
-			"q underscore":           {api.ListAuditParams{Q: pointer("under_score")}, []int64{1}},
-			"q backslash":            {api.ListAuditParams{Q: pointer(`\back`)}, []int64{2}},
-			"q backslash per cent":   {api.ListAuditParams{Q: pointer(`\%`)}, []int64{}},
-			"q in another case":      {api.ListAuditParams{Q: pointer("UNDERxSCORE")}, []int64{2}},
-			"q quote":                {api.ListAuditParams{Q: pointer(`' or true --`)}, []int64{}},
-			"q empty":                {api.ListAuditParams{Q: pointer("")}, []int64{3, 2, 1}},
-			"everything at once":     {api.ListAuditParams{Actor: pointer("bob"), Action: pointer("PUT /p"), ResourceType: pointer("provider"), ResourceID: &second, CorrelationID: pointer("c-2"), Outcome: &rejected, From: pointer(at(3)), Q: pointer("bob"), Telemetry: pointer(true), Limit: pointer(1)}, []int64{3}},
-			"that contradict":        {api.ListAuditParams{Actor: pointer("ada"), Outcome: &rejected}, []int64{}},
-			"telemetry of its actor": {api.ListAuditParams{Actor: pointer("prober"), Telemetry: pointer(true)}, []int64{4}},
+			"from":                   {api.ListAuditParams{From: new(at(3))}, []int64{3}},
+			"to":                     {api.ListAuditParams{To: new(at(2))}, []int64{1}},
+			"range":                  {api.ListAuditParams{From: new(at(2)), To: new(at(3))}, []int64{2}},
+			"q per cent":             {api.ListAuditParams{Q: new("100%")}, []int64{1}},
+			"q underscore":           {api.ListAuditParams{Q: new("under_score")}, []int64{1}},
+			"q backslash":            {api.ListAuditParams{Q: new(`\back`)}, []int64{2}},
+			"q backslash per cent":   {api.ListAuditParams{Q: new(`\%`)}, []int64{}},
+			"q in another case":      {api.ListAuditParams{Q: new("UNDERxSCORE")}, []int64{2}},
+			"q quote":                {api.ListAuditParams{Q: new(`' or true --`)}, []int64{}},
+			"q empty":                {api.ListAuditParams{Q: new("")}, []int64{3, 2, 1}},
+			"everything at once":     {api.ListAuditParams{Actor: new("bob"), Action: new("PUT /p"), ResourceType: new("provider"), ResourceID: &second, CorrelationID: new("c-2"), Outcome: &rejected, From: new(at(3)), Q: new("bob"), Telemetry: new(true), Limit: new(1)}, []int64{3}},
+			"that contradict":        {api.ListAuditParams{Actor: new("ada"), Outcome: &rejected}, []int64{}},
+			"telemetry of its actor": {api.ListAuditParams{Actor: new("prober"), Telemetry: new(true)}, []int64{4}},
 		} {
 			Expect(find(ctx, c.params)).To(Equal(c.want), name)
 		}
@@ -135,7 +135,7 @@ var _ = Describe("the audit trail", Label("postgres"), func() {
 		var seen []int64
 		var cursor *string
 		for {
-			found, err := page(ctx, tenant, api.ListAuditParams{Limit: pointer(4), Cursor: cursor})
+			found, err := page(ctx, tenant, api.ListAuditParams{Limit: new(4), Cursor: cursor})
 			Expect(err).NotTo(HaveOccurred())
 			seen = append(seen, positions(found.Data)...)
 			f.register(ctx, tenant, "another")
@@ -186,21 +186,21 @@ var _ = Describe("the audit trail", Label("postgres"), func() {
 
 		verified, err := f.audit.VerifyAudit(as(ctx, tenant), api.VerifyAuditRequestObject{})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(verified.(api.VerifyAudit200JSONResponse).Data).To(And( //nolint:forcetypeassert // a test
+		Expect(verified.(api.VerifyAudit200JSONResponse).Data).To(And(
 			HaveField("OK", false), HaveField("FirstBadPosition", HaveValue(Equal(int64(1)))), HaveField("Reason", Not(BeNil()))))
 	})
 
 	It("keeps tenants apart", func(ctx context.Context) {
 		f.register(ctx, tenant, "ours")
 		f.project(ctx, tenant)
-		found, err := page(ctx, other, api.ListAuditParams{Telemetry: pointer(true)})
+		found, err := page(ctx, other, api.ListAuditParams{Telemetry: new(true)})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found.Data).To(BeEmpty())
 		Expect(found.Data).NotTo(BeNil())
 	})
 
 	It("verifies, in whole and in part", func(ctx context.Context) {
-		for _, name := range strings.Fields("a b c") {
+		for name := range strings.FieldsSeq("a b c") {
 			f.register(ctx, tenant, name)
 		}
 		verify := func(params api.VerifyAuditParams) (api.AuditVerification, error) {
@@ -211,10 +211,10 @@ var _ = Describe("the audit trail", Label("postgres"), func() {
 		report, err := verify(api.VerifyAuditParams{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(report).To(And(HaveField("OK", true), HaveField("Checked", int64(3)), HaveField("FirstBadPosition", BeNil()), HaveField("Reason", BeNil()), HaveField("Head.Position", int64(3)), HaveField("Head.Hash", HaveLen(64))))
-		report, err = verify(api.VerifyAuditParams{From: pointer(int64(2)), To: pointer(int64(2))})
+		report, err = verify(api.VerifyAuditParams{From: new(int64(2)), To: new(int64(2))})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(report.Checked).To(Equal(int64(1)))
-		_, err = verify(api.VerifyAuditParams{From: pointer(int64(3)), To: pointer(int64(2))})
+		_, err = verify(api.VerifyAuditParams{From: new(int64(3)), To: new(int64(2))})
 		Expect(err).To(MatchError(ContainSubstring("invalid_parameter")))
 
 		f.audit.Log = verifying{f.store}
@@ -226,8 +226,8 @@ var _ = Describe("the audit trail", Label("postgres"), func() {
 		id := f.register(ctx, tenant, "Main")
 		f.probe(ctx, tenant, id, true, 0)
 		f.project(ctx, tenant)
-		Expect(find(ctx, api.ListAuditParams{ResourceID: &id, Telemetry: pointer(true)})).To(Equal([]int64{2, 1}))
-		Expect(find(ctx, api.ListAuditParams{ResourceType: pointer("providerhealth"), Telemetry: pointer(true)})).To(Equal([]int64{2}))
+		Expect(find(ctx, api.ListAuditParams{ResourceID: &id, Telemetry: new(true)})).To(Equal([]int64{2, 1}))
+		Expect(find(ctx, api.ListAuditParams{ResourceType: new("providerhealth"), Telemetry: new(true)})).To(Equal([]int64{2}))
 		Expect(providers.HealthStream(id)).To(HavePrefix("providerhealth-"))
 	})
 })

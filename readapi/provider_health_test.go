@@ -21,7 +21,7 @@ var _ = Describe("the health of providers", Label("postgres"), func() {
 		GinkgoHelper()
 		response, err := f.providers.GetProviderHealth(as(ctx, tenant), api.GetProviderHealthRequestObject{ID: id, Params: api.GetProviderHealthParams{Window: window}})
 		Expect(err).NotTo(HaveOccurred())
-		return response.(api.GetProviderHealth200JSONResponse).Data //nolint:forcetypeassert // a test
+		return response.(api.GetProviderHealth200JSONResponse).Data
 	}
 	hour, day, week := api.HealthWindowN1H, api.HealthWindowN24H, api.HealthWindowN7D
 
@@ -100,7 +100,7 @@ var _ = Describe("the health of providers", Label("postgres"), func() {
 			GinkgoHelper()
 			response, err := f.providers.GetProvidersHealth(as(ctx, tenant), api.GetProvidersHealthRequestObject{})
 			Expect(err).NotTo(HaveOccurred())
-			return response.(api.GetProvidersHealth200JSONResponse).Data //nolint:forcetypeassert // a test
+			return response.(api.GetProvidersHealth200JSONResponse).Data
 		}
 		Expect(counts()).To(Equal(api.ProvidersHealth{}))
 		f.register(ctx, tenant, "1 unknown")
@@ -115,9 +115,9 @@ var _ = Describe("the health of providers", Label("postgres"), func() {
 		var statuses []string
 		var cursor *string
 		for {
-			response, err := f.providers.ListProviderHealth(as(ctx, tenant), api.ListProviderHealthRequestObject{Params: api.ListProviderHealthParams{Limit: pointer(4), Cursor: cursor, Window: &day}})
+			response, err := f.providers.ListProviderHealth(as(ctx, tenant), api.ListProviderHealthRequestObject{Params: api.ListProviderHealthParams{Limit: new(4), Cursor: cursor, Window: &day}})
 			Expect(err).NotTo(HaveOccurred())
-			page := response.(api.ListProviderHealth200JSONResponse) //nolint:forcetypeassert // a test
+			page := response.(api.ListProviderHealth200JSONResponse)
 			for _, one := range page.Data {
 				statuses = append(statuses, string(one.CurrentStatus))
 			}

@@ -65,7 +65,7 @@ var _ = Describe("providers", Label("postgres"), func() {
 		Expect(provider).To(Equal(api.Provider{
 			ID: id, Name: "Main", Type: "openai", BaseURL: "https://api.openai.com", IsEnabled: true, HealthStatus: "unknown",
 			SupportedModels: []string{"gpt-4o"}, Capabilities: []api.Capability{"vision"}, CustomHeaders: []string{"X-Team"},
-			RateLimitRPM: pointer(int64(60)), VaultPath: "secret/tenants/acme/providers/" + id, Version: 1,
+			RateLimitRPM: new(int64(60)), VaultPath: "secret/tenants/acme/providers/" + id, Version: 1,
 		}))
 		current, err := f.providers.Current(ctx, tenant, id)
 		Expect(err).NotTo(HaveOccurred())
@@ -94,7 +94,7 @@ var _ = Describe("providers", Label("postgres"), func() {
 		for _, cursor := range []string{foreign, "nonsense"} {
 			_, err = list(ctx, tenant, api.ListProvidersParams{Cursor: &cursor})
 			Expect(err).To(MatchError(ContainSubstring("cursor")))
-			_, err = list(ctx, tenant, api.ListProvidersParams{Cursor: &cursor, AsOf: pointer(time.Now())})
+			_, err = list(ctx, tenant, api.ListProvidersParams{Cursor: &cursor, AsOf: new(time.Now())})
 			Expect(err).To(MatchError(ContainSubstring("cursor")))
 			_, err = f.providers.ListProviderHealth(as(ctx, tenant), api.ListProviderHealthRequestObject{Params: api.ListProviderHealthParams{Cursor: &cursor}})
 			Expect(err).To(MatchError(ContainSubstring("cursor")))
@@ -142,7 +142,7 @@ var _ = Describe("providers", Label("postgres"), func() {
 		for _, id := range []string{uuid.NewString(), gone, "1; drop table", "", foreign} {
 			_, err := get(ctx, tenant, id, nil)
 			Expect(err).To(MatchError(providers.ErrNotFound), id)
-			_, err = get(ctx, tenant, id, pointer(time.Now().Add(time.Minute)))
+			_, err = get(ctx, tenant, id, new(time.Now().Add(time.Minute)))
 			Expect(err).To(MatchError(providers.ErrNotFound), id)
 			_, err = f.providers.GetProviderHealth(as(ctx, tenant), api.GetProviderHealthRequestObject{ID: id})
 			Expect(err).To(MatchError(providers.ErrNotFound), id)
@@ -188,20 +188,20 @@ var _ = Describe("providers", Label("postgres"), func() {
 		late := f.register(ctx, tenant, "Later")
 		f.project(ctx, tenant)
 
-		before := func(t time.Time) *time.Time { return pointer(t.Add(-time.Microsecond)) }
+		before := func(t time.Time) *time.Time { return new(t.Add(-time.Microsecond)) }
 		found, err := get(ctx, tenant, id, before(at(renamed.Last)))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found.Body.Data).To(And(HaveField("Name", "Old name"), HaveField("Version", int64(1)), HaveField("RateLimitRPM", HaveValue(Equal(int64(60))))))
 		Expect(names(must(list(ctx, tenant, api.ListProvidersParams{AsOf: before(at(renamed.Last))})).Data)).To(Equal([]string{"Old name"}))
 
-		found, err = get(ctx, tenant, id, pointer(at(renamed.Last)))
+		found, err = get(ctx, tenant, id, new(at(renamed.Last)))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(found.Body.Data).To(And(HaveField("Name", "New name"), HaveField("Version", int64(2)), HaveField("HealthStatus", api.HealthStatus("healthy"))))
 		Expect(found.Headers.ETag).To(HaveValue(Equal(httpx.ETag(2))))
 
-		_, err = get(ctx, tenant, id, pointer(time.Now().Add(time.Second)))
+		_, err = get(ctx, tenant, id, new(time.Now().Add(time.Second)))
 		Expect(err).To(MatchError(providers.ErrNotFound))
-		Expect(names(must(list(ctx, tenant, api.ListProvidersParams{AsOf: pointer(time.Now().Add(time.Second))})).Data)).To(Equal([]string{"Later"}))
+		Expect(names(must(list(ctx, tenant, api.ListProvidersParams{AsOf: new(time.Now().Add(time.Second))})).Data)).To(Equal([]string{"Later"}))
 
 		_, err = get(ctx, tenant, late, &start)
 		Expect(err).To(MatchError(providers.ErrNotFound))
@@ -217,7 +217,7 @@ var _ = Describe("providers", Label("postgres"), func() {
 		f.project(ctx, tenant)
 		now := must(list(ctx, tenant, api.ListProvidersParams{})).Data
 		f.now = time.Now()
-		then := must(list(ctx, tenant, api.ListProvidersParams{AsOf: pointer(f.now)})).Data
+		then := must(list(ctx, tenant, api.ListProvidersParams{AsOf: new(f.now)})).Data
 		Expect(then).To(Equal(now))
 		Expect(now[0]).To(And(HaveField("HealthStatus", api.HealthStatus("degraded")), HaveField("ErrorRatePct", HaveValue(BeNumerically("~", 6.67)))))
 		Expect(now[1].HealthStatus).To(Equal(api.HealthStatus("unhealthy")))
@@ -236,10 +236,10 @@ var _ = Describe("providers", Label("postgres"), func() {
 	It("answers the schemas of credentials and who the caller is", func(ctx context.Context) {
 		schemas, err := f.providers.GetCredentialSchemas(as(ctx, tenant), api.GetCredentialSchemasRequestObject{})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(schemas.(api.GetCredentialSchemas200JSONResponse).Data).To(Equal(f.providers.Schemas)) //nolint:forcetypeassert // a test
+		Expect(schemas.(api.GetCredentialSchemas200JSONResponse).Data).To(Equal(f.providers.Schemas))
 		me, err := readapi.Me{}.GetMe(as(ctx, tenant), api.GetMeRequestObject{})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(me.(api.GetMe200JSONResponse).Data).To(Equal(api.Me{ //nolint:forcetypeassert // a test
+		Expect(me.(api.GetMe200JSONResponse).Data).To(Equal(api.Me{
 			TenantID: tenant, UserID: "ada", Name: "Ada Lovelace", Roles: []api.Role{"admin", "auditor"},
 		}))
 	})

@@ -164,5 +164,3 @@ func (f *fixture) probe(ctx context.Context, of, id string, ok bool, failures in
 	f.append(ctx, of, providers.HealthStream(id), domain.Meta{Actor: domain.Actor{ID: "prober", Type: domain.System}},
 		providers.Probed{ProviderID: id, OK: ok, Failures: failures, LatencyMS: 12, Trigger: providers.OnSchedule, CheckedAt: f.now})
 }
-
-func pointer[T any](value T) *T { return &value }

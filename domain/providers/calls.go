@@ -47,7 +47,7 @@ func appendGroup(text []byte, count int64, padded bool) []byte {
 	at := len(digits)
 	for count > 0 || (padded && at > 0) {
 		at--
-		digits[at] = '0' + byte(count%10) //nolint:mnd,gosec // a decimal digit
+		digits[at] = '0' + byte(count%10) //nolint:gosec // a decimal digit
 		count /= 10
 	}
 	return append(text, digits[at:]...)

@@ -318,7 +318,7 @@ func TestImageIsBuiltWithTheProjectsGoAndRunsUnprivileged(t *testing.T) {
 
 	dockerfile := read(t, "Dockerfile")
 
-	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))
+	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.mod"))
 	if version == nil || !strings.Contains(dockerfile, "ARG GO_VERSION="+version[1]+"\n") {
 		t.Errorf("the Dockerfile does not build with go.mod's version %q", version)
 	}

@@ -25,7 +25,7 @@ func counter() domain.Decider[int, int] {
 			}
 			return []domain.To{{Stream: "s", Event: counted{N: state + n}}}, nil
 		},
-		Evolve: func(_ int, event domain.Event) int { return event.(counted).N }, //nolint:forcetypeassert // a test
+		Evolve: func(_ int, event domain.Event) int { return event.(counted).N },
 	}
 }
 
