@@ -83,16 +83,28 @@ func (i *installation) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// baseEnvironment is this process's, without settings of Archon's and without what makes a child a test.
+// baseEnvironment is this process's, without settings of Archon's.
 func baseEnvironment() []string {
 	var kept []string
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "ARCHON_") && !strings.HasPrefix(variable, "GOCOVERDIR") {
+		if !strings.HasPrefix(variable, "ARCHON_") {
 			kept = append(kept, variable)
 		}
 	}
+	if os.Getenv("GOCOVERDIR") == "" {
+		kept = append(kept, "GOCOVERDIR="+uncounted())
+	}
 	return kept
 }
+
+// uncounted is where children built with -cover leave what nobody asked for; without it they say so on stderr.
+var uncounted = sync.OnceValue(func() string {
+	dir, err := os.MkdirTemp("", "archon-cover-")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+})
 
 // run runs a command to its end.
 func (i *installation) run(args ...string) (stdout, stderr string, code int) {
