@@ -29,7 +29,7 @@ const (
 	defaultWorkers = 2
 	// A batch is one transaction: large enough that its fixed cost does not show, small enough that a waiter behind it
 	// is not kept for long and that its events fit in memory many times over.
-	defaultMaxBatchEvents = 2000
+	defaultMaxBatchEvents = 8000
 	defaultMaxBatchBytes  = 4 << 20
 	defaultPollInterval   = time.Second
 	// A node that freezes in the middle of a transaction keeps a projection from everybody for as long as this.

@@ -62,6 +62,12 @@ func everywhereContract(shared func() *surface) {
 
 	It("gives the first answer again under the same Idempotency-Key, and does nothing", func() {
 		admin, id, upstream := scene()
+		ctx, conn := s.asSuperuser()
+		tenant := tenantOf(s, admin)
+		written := func() int { // but for what a job does in the background
+			GinkgoHelper()
+			return one[int](ctx, conn, `select count(*) from events where tenant_id = $1 and type <> 'provider.secret_removed.v1'`, tenant)
+		}
 		type example struct {
 			method, path string
 			body         any
@@ -86,7 +92,7 @@ func everywhereContract(shared func() *surface) {
 			first := s.ask(e.method, e.path, admin, e.body, key)
 			Expect(first.status).To(Equal(e.status), at+first.body)
 			Expect(first.header).NotTo(HaveKey("Idempotent-Replayed"), at)
-			head, calls := s.head(admin), len(upstream.Requests())
+			before, calls := written(), len(upstream.Requests())
 			again := s.ask(e.method, e.path, admin, e.body, key)
 			Expect(again.status).To(Equal(first.status), at)
 			Expect(again.body).To(Equal(first.body), "byte for byte: "+at)
@@ -94,7 +100,7 @@ func everywhereContract(shared func() *surface) {
 			for _, name := range []string{"ETag", "Location", "X-Event-Position"} {
 				Expect(again.header.Get(name)).To(Equal(first.header.Get(name)), at+" "+name)
 			}
-			Expect(s.head(admin)).To(Equal(head), "appended nothing: "+at)
+			Expect(written()).To(Equal(before), "appended nothing: "+at)
 			Expect(upstream.Requests()).To(HaveLen(calls), "called nobody: "+at)
 
 			other := s.ask(e.method, e.path, admin, `{"name":"another body"}`, key)

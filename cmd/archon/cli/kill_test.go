@@ -42,10 +42,10 @@ var _ = Describe("Archon killed in the middle of writers", Label("e2e"), func() 
 			enough := len(w.done) + leastWrites + rand.IntN(mostWrites-leastWrites)
 			w.during(writers, func() {
 				Eventually(w.acknowledged).WithTimeout(bound).WithPolling(time.Millisecond).Should(BeNumerically(">=", enough))
+				running.kill() // first, or it would still say that the database is away
 				if round%databaseToo == databaseToo-1 {
 					Expect(syscall.Kill(postmasterIn(dir), syscall.SIGKILL)).To(Succeed())
 				}
-				running.kill()
 			})
 			running = place.start()
 			w.repeatInterrupted()
