@@ -23,8 +23,7 @@ const (
 	DefaultRememberTTL = 24 * time.Hour
 )
 
-// Defaults of Config. A batch as large as the queue would make everybody behind it wait for a commit of megabytes; these
-// keep one batch near 20 ms on the machine of docs/benchmarks.md.
+// Defaults of Config. A batch as large as the queue would make everybody behind it wait for a commit of megabytes.
 const (
 	defaultMaxBatchEvents   = 1024
 	defaultMaxBatchBytes    = 4 << 20

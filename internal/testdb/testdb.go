@@ -1,6 +1,6 @@
 // Package testdb gives a test suite databases of its own on a real PostgreSQL, migrated and with the runtime roles.
 //
-// The server is the one that ARCHON_TEST_DATABASE_URL names (a superuser's URL; `task test` starts one for all suites), or
+// The server is the one that ARCHON_TEST_DATABASE_URL names (a superuser's URL), or
 // else a private cluster that is started for the calling process and stopped by Server.Stop.
 package testdb
 

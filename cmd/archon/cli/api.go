@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -178,8 +176,5 @@ func (n *node) registered(ctx context.Context, tenant, providerID string) (bool,
 	return len(events) > 0, err //nolint:wrapcheck // says what it read
 }
 
-// hasRole tells whether a node was started with a role.
-func hasRole(roles []string, role string) bool { return slices.Contains(roles, role) }
-
 // newCorrelationID is for work that no request caused.
-func newCorrelationID() string { return strings.ToLower(uuid.NewString()) }
+func newCorrelationID() string { return uuid.NewString() }

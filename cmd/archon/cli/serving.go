@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -73,10 +74,10 @@ func (n *node) startBackground(roles []string, run func(string, func(context.Con
 		n.bus.Subscribe(ctx, n.runner.Wake)
 		return nil
 	})
-	if hasRole(roles, serveProjector) {
+	if slices.Contains(roles, serveProjector) {
 		run("projections", n.runner.Run)
 	}
-	if !hasRole(roles, serveWorker) {
+	if !slices.Contains(roles, serveWorker) {
 		return nil
 	}
 	use := n.providers()
@@ -108,7 +109,7 @@ func probeOf(use *commands.Providers) func(ctx context.Context, tenant, id strin
 // listen takes the HTTP address. A node without the API role answers for its health and metrics there.
 func (n *node) listen(ctx context.Context, roles []string) (*httpx.Server, error) {
 	var handler http.Handler
-	if hasRole(roles, serveAPI) {
+	if slices.Contains(roles, serveAPI) {
 		e, err := n.newAPI(ctx)
 		if err != nil {
 			return nil, err
