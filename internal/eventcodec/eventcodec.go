@@ -9,6 +9,7 @@ import (
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/eventstore"
 )
 
@@ -28,6 +29,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),
+		eventstore.Define[usage.Recorded](),
 	)
 	if err != nil {
 		panic("event codec: " + err.Error())
@@ -37,5 +39,5 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return slices.Concat(providers.Events(), audit.Events(), operations.Events())
+	return slices.Concat(providers.Events(), audit.Events(), operations.Events(), usage.Events())
 }

@@ -1,6 +1,7 @@
 package eventcodec_test
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/internal/eventcodec"
 )
 
@@ -44,6 +46,14 @@ func examples() []domain.Event {
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},
 		operations.JobDiscarded{JobID: id},
+		usage.Recorded{
+			CallID: id, Kind: usage.Chat, Streamed: true, StartedAt: at, KeyID: id, UserID: "u-1", DepartmentID: "d-1", AgentID: "a-1", ExecutionID: "e-1",
+			RequestedModel: "gpt-4o", ProviderID: id, ProviderType: "openai", Model: "gpt-4o-mini", Outcome: usage.Incomplete, Status: 200, Code: "stream_cut",
+			Attempts: []usage.Attempt{{ProviderID: id, Model: "gpt-4o-mini", Outcome: "rate_limit", Status: 429, LatencyUS: 812, FirstByteUS: 700, Error: "429: slow down"}},
+			Decision: json.RawMessage(`{"v":1}`), Tokens: domain.Tokens{Input: 10, CacheRead: 20, CacheWrite: 30, Output: 40, Reasoning: 50},
+			Source: "provider", RawUsage: json.RawMessage(`{"prompt_tokens":60}`), Price: json.RawMessage(`{"source":"list"}`), CostUSD: "0.0000012345",
+			Unpriced: true, LatencyUS: 4711, FirstTokenUS: 1234,
+		},
 	}
 }
 
