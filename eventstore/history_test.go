@@ -51,6 +51,20 @@ var _ = Describe("The past of a chain", Ordered, func() {
 		Expect(positions(store.At(ctx, tenant, nil))).To(BeEmpty())
 	})
 
+	It("tells whether anything of interest has happened", func(ctx context.Context) {
+		newest := func(of string, after int64, types ...string) [2]int64 {
+			GinkgoHelper()
+			position, head, err := store.Newest(ctx, of, after, types)
+			Expect(err).NotTo(HaveOccurred())
+			return [2]int64{position, head}
+		}
+		Expect(newest(tenant, 0, "t.even.v1")).To(Equal([2]int64{4, 5}))
+		Expect(newest(tenant, 4, "t.even.v1")).To(Equal([2]int64{0, 5}))
+		Expect(newest(tenant, 1, "t.even.v1", "t.odd.v1")).To(Equal([2]int64{5, 5}))
+		Expect(newest(tenant, 5, "t.odd.v1")).To(Equal([2]int64{0, 5}))
+		Expect(newest(newTenant(), 0, "t.odd.v1")).To(Equal([2]int64{0, 0}))
+	})
+
 	It("has the last event of a type", func(ctx context.Context) {
 		event, found, err := store.Last(ctx, tenant, "b-1", "t.even.v1")
 		Expect(err).NotTo(HaveOccurred())

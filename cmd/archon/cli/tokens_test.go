@@ -51,9 +51,11 @@ func newForeignIssuer() *foreignIssuer {
 		defer issuer.mu.Unlock()
 		answer(w, jose.JSONWebKeySet{Keys: issuer.published})
 	})
-	server := httptest.NewServer(mux)
+	// The address is known before anything is served: an Archon of an earlier spec may still ask at a port that comes again.
+	server := httptest.NewUnstartedServer(mux)
+	issuer.url, issuer.close = "http://"+server.Listener.Addr().String(), server.Close
+	server.Start()
 	DeferCleanup(server.Close)
-	issuer.url, issuer.close = server.URL, server.Close
 	return issuer
 }
 
