@@ -21,6 +21,17 @@ const (
 	LogFormatJSON  LogFormat = "json"
 )
 
+// UsageRecording is when a call through the data plane is recorded.
+type UsageRecording string
+
+// The ways to record calls.
+const (
+	// UsageDurable records a call before the last byte of its answer goes out: nothing that was served is ever lost.
+	UsageDurable UsageRecording = "durable"
+	// UsageAsync records it after the answer: faster, and kill -9 may lose the last calls.
+	UsageAsync UsageRecording = "async"
+)
+
 // Config holds all settings, one field a variable. A field whose variable is unset has the default that
 // `archon help config` shows; where there is none the field is empty and the part it configures is off or embedded.
 type Config struct {
@@ -79,6 +90,13 @@ type Config struct {
 	ProviderAllowedCIDRs []netip.Prefix
 	// ProbeInterval is how often an idle provider is probed.
 	ProbeInterval time.Duration
+	// ConnectTimeout, FirstByteTimeout, IdleTimeout and CallTimeout bound an attempt at a provider: connecting, waiting for
+	// the answer to begin, silence within it, and all of it.
+	ConnectTimeout, FirstByteTimeout, IdleTimeout, CallTimeout time.Duration
+	// UsageRecording is when a call is recorded.
+	UsageRecording UsageRecording
+	// DefaultMaxTokens is what a call under a budget may generate where neither client nor model say.
+	DefaultMaxTokens int64
 
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level

@@ -45,6 +45,8 @@ func TestDefaults(t *testing.T) {
 		Deployment: "archon", NodeName: host, DataDir: "/home/ada/.local/share/archon", DatabaseMaxConns: 20,
 		VaultMount: "secret", OIDCAudience: "archon", OIDCTenantClaim: "tenant_id", OIDCRolesClaim: "roles",
 		ProbeInterval: time.Minute, LogLevel: slog.LevelInfo,
+		ConnectTimeout: 5 * time.Second, FirstByteTimeout: time.Minute, IdleTimeout: 30 * time.Second, CallTimeout: 10 * time.Minute,
+		UsageRecording: config.UsageDurable, DefaultMaxTokens: 4096,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
@@ -65,6 +67,8 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		"ARCHON_OIDC_AUDIENCE=aud", "ARCHON_OIDC_TENANT_CLAIM=https://x.example/tenant", "ARCHON_OIDC_ROLES_CLAIM=realm_access.roles",
 		"ARCHON_PROVIDER_ALLOWED_CIDRS=192.168.7.4", "ARCHON_PROBE_INTERVAL=1s", "ARCHON_LOG_LEVEL=WARN", "ARCHON_LOG_FORMAT=json",
 		"ARCHON_OTEL_ENDPOINT=http://otel:4318/",
+		"ARCHON_CALL_CONNECT_TIMEOUT=1s", "ARCHON_CALL_FIRST_BYTE_TIMEOUT=2s", "ARCHON_CALL_IDLE_TIMEOUT=3s", "ARCHON_CALL_TIMEOUT=4s",
+		"ARCHON_CALL_RECORDING=Async", "ARCHON_CALL_DEFAULT_MAX_TOKENS=77",
 	)
 	if len(warnings) > 0 {
 		t.Errorf("warnings %v", warnings)
@@ -81,6 +85,8 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		OIDCRolesClaim:       "realm_access.roles",
 		ProviderAllowedCIDRs: []netip.Prefix{netip.MustParsePrefix("192.168.7.4/32")},
 		ProbeInterval:        time.Second, LogLevel: slog.LevelWarn, LogFormat: config.LogFormatJSON, OTELEndpoint: "http://otel:4318",
+		ConnectTimeout: time.Second, FirstByteTimeout: 2 * time.Second, IdleTimeout: 3 * time.Second, CallTimeout: 4 * time.Second,
+		UsageRecording: config.UsageAsync, DefaultMaxTokens: 77,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
@@ -158,6 +164,10 @@ func TestMalformedValues(t *testing.T) {
 		"ARCHON_SHUTDOWN_TIMEOUT=soon":                               "isn't a length of time",
 		"ARCHON_SHUTDOWN_TIMEOUT=0s":                                 "from 1s to 10m0s",
 		"ARCHON_READ_YOUR_WRITES_TIMEOUT=-1s":                        "from 0s to 1m0s",
+		"ARCHON_CALL_TIMEOUT=99ms":                                   "from 100ms to 1h0m0s",
+		"ARCHON_CALL_RECORDING=sometimes":                            "choose durable or async",
+		"ARCHON_CALL_DEFAULT_MAX_TOKENS=0":                           "a whole number from 1 to 1000000",
+		"ARCHON_CALL_DEFAULT_MAX_TOKENS=1e3":                         "a whole number from 1 to 1000000",
 		"ARCHON_PROBE_INTERVAL=999ms":                                "from 1s to 24h0m0s",
 		"ARCHON_PROBE_INTERVAL=25h":                                  "from 1s to 24h0m0s",
 		"ARCHON_DEPLOYMENT=a/b":                                      "letters, digits",

@@ -22,6 +22,9 @@ const (
 	maxReadYourWrites  = time.Minute
 	minProbeInterval   = time.Second
 	maxProbeInterval   = 24 * time.Hour
+	minCallTimeout     = 100 * time.Millisecond
+	maxCallTimeout     = time.Hour
+	maxDefaultTokens   = 1_000_000
 	maxDatabaseConns   = 1000
 
 	maxPort      = 65535

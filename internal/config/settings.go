@@ -50,6 +50,7 @@ func groups(env environment) []group {
 		{"Vault", vaultSettings()},
 		{"Identity", identitySettings()},
 		{"Providers", providerSettings()},
+		{"Calls of models", callSettings()},
 		{"Logs and traces", telemetrySettings()},
 	}
 }
@@ -230,6 +231,41 @@ func providerSettings() []setting {
 			name: "PROBE_INTERVAL", def: "60s", example: "5m",
 			doc:   "How often a provider without traffic is probed, from 1s to 24h.",
 			parse: into(func(c *Config) *time.Duration { return &c.ProbeInterval }, durationBetween(minProbeInterval, maxProbeInterval)),
+		},
+	}
+}
+
+func callSettings() []setting {
+	return []setting{
+		{
+			name: "CALL_CONNECT_TIMEOUT", def: "5s", example: "2s",
+			doc:   "How long connecting to a provider may take, from 100ms to 1h.",
+			parse: into(func(c *Config) *time.Duration { return &c.ConnectTimeout }, durationBetween(minCallTimeout, maxCallTimeout)),
+		},
+		{
+			name: "CALL_FIRST_BYTE_TIMEOUT", def: "60s", example: "20s",
+			doc:   "How long a provider may take until its answer begins, from 100ms to 1h. Then the next one of the fallback chain is tried.",
+			parse: into(func(c *Config) *time.Duration { return &c.FirstByteTimeout }, durationBetween(minCallTimeout, maxCallTimeout)),
+		},
+		{
+			name: "CALL_IDLE_TIMEOUT", def: "30s", example: "15s",
+			doc:   "How long a provider may be silent within an answer, from 100ms to 1h.",
+			parse: into(func(c *Config) *time.Duration { return &c.IdleTimeout }, durationBetween(minCallTimeout, maxCallTimeout)),
+		},
+		{
+			name: "CALL_TIMEOUT", def: "10m", example: "2m",
+			doc:   "How long one attempt at a provider may take in all, from 100ms to 1h.",
+			parse: into(func(c *Config) *time.Duration { return &c.CallTimeout }, durationBetween(minCallTimeout, maxCallTimeout)),
+		},
+		{
+			name: "CALL_RECORDING", def: string(UsageDurable), example: string(UsageAsync),
+			doc:   "`durable` records a call before the last byte of its answer goes out, so that nothing that was served is lost; `async` records it after the answer, which is faster and may lose the last calls to a crash.",
+			parse: into(func(c *Config) *UsageRecording { return &c.UsageRecording }, parseUsageRecording),
+		},
+		{
+			name: "CALL_DEFAULT_MAX_TOKENS", def: "4096", example: "1024",
+			doc:   "How many tokens a call under a budget may generate where neither the client nor the model's own limit say less, from 1 to 1000000.",
+			parse: into(func(c *Config) *int64 { return &c.DefaultMaxTokens }, parseMaxTokens),
 		},
 	}
 }
