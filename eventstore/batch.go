@@ -19,6 +19,8 @@ type batch struct {
 	versions map[string]int64
 	// doubted are streams that somebody expects at a higher version than the lane remembers.
 	doubted map[string]bool
+	// encoded are the statement's arguments, once they have been made.
+	encoded []any
 }
 
 // settled is a member with its place in the batch: events[from:to].
@@ -80,7 +82,7 @@ func (l *lane) judge(b *batch, m *member) *verdict {
 			}
 			continue
 		}
-		version, remembered := l.versions[stream]
+		version, remembered := l.version(stream)
 		switch {
 		case !remembered || version == expected:
 		case expected < version: // versions never go back, so this holds however old the memory is
@@ -116,7 +118,7 @@ func (l *lane) place(b *batch, m *member) error {
 		event := &m.Events[i]
 		version, assumed := b.versions[event.Stream]
 		if !assumed {
-			version = l.versions[event.Stream] // learned after the head, so the compare-and-set vouches for it too
+			version, _ = l.version(event.Stream) // learned after the head, so the compare-and-set vouches for it too
 		}
 		version++
 		b.versions[event.Stream] = version
@@ -142,7 +144,7 @@ func (l *lane) assume(b *batch, m *member, stream string, expected int64) {
 	if _, assumed := b.versions[stream]; assumed {
 		return
 	}
-	if _, remembered := l.versions[stream]; !remembered || b.doubted[stream] {
+	if _, remembered := l.version(stream); !remembered || b.doubted[stream] {
 		b.checks = append(b.checks, check{stream: stream, expected: expected, owner: m})
 	}
 	b.versions[stream] = expected
@@ -193,7 +195,7 @@ func (l *lane) chain(b *batch) {
 		event := &b.events[i]
 		event.PrevHash = b.next.Hash
 		var sum [HashSize]byte
-		sum, l.encoder.frame = hashInto(l.encoder.frame, event)
+		sum, l.frame = hashInto(l.frame, event)
 		hashes = append(hashes, sum[:]...)
 		event.Hash = hashes[len(hashes)-HashSize:]
 		b.next = Head{Position: event.Position, Hash: event.Hash, OccurredAt: event.OccurredAt}

@@ -46,6 +46,7 @@ func (l *lane) commit(ctx context.Context, members []*member) {
 		members = rest
 		if err != nil {
 			l.forget()
+			l.answerLanded()
 		}
 		if !errors.Is(err, ErrUnavailable) {
 			l.down = time.Time{}
@@ -105,13 +106,15 @@ func (l *lane) attempt(ctx context.Context, members []*member, locked bool) ([]*
 	if errors.Is(err, errUnknown) {
 		found, err = l.resolve(ctx, b, err)
 	}
+	if err == nil && found.moved {
+		l.landed(b)
+		return nil, nil
+	}
+	l.dropReady()
 	switch {
 	case err != nil:
 		return b.pending(nil), err
 	case len(b.members) == 0:
-		return nil, nil
-	case found.moved:
-		l.landed(b)
 		return nil, nil
 	case len(found.stale) == 0 && len(found.known) == 0:
 		return b.pending(nil), errLostRace
@@ -119,9 +122,13 @@ func (l *lane) attempt(ctx context.Context, members []*member, locked bool) ([]*
 	return l.refuse(b, found), nil
 }
 
-// exchange settles members and has the database judge them; it holds a connection, and with locked also the head row, no
-// longer than that. A nil batch means that nobody has been answered yet.
+// exchange settles members, unless that has been done, and has the database judge them; it holds a connection, and with
+// locked also the head row, no longer than that. A nil batch means that nobody has been answered yet.
 func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*batch, reply, error) {
+	ready := l.takeReady(locked)
+	if l.store.pool.Stat().IdleConns() == 0 {
+		l.answerLanded() // who is owed an answer does not wait for a connection
+	}
 	conn, err := l.acquire(ctx)
 	if err != nil {
 		return nil, reply{}, err
@@ -129,6 +136,12 @@ func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*b
 	defer conn.Release() // the pool closes one that is still in a transaction
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
+	if ready != nil {
+		ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+		defer cancel()
+		found, err := l.send(ctx, conn.Conn(), ready, false)
+		return ready, found, err
+	}
 	b, found, err := l.settleAndSend(ctx, conn.Conn(), members, locked)
 	if locked && err == nil && len(b.members) == 0 {
 		_, _ = conn.Exec(ctx, "rollback") // nothing was sent, so nothing has committed
@@ -150,6 +163,7 @@ func (l *lane) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 // settleAndSend takes one round trip where everything is known. With lock it takes two, in one transaction: the first takes
 // the head row, so that the compare-and-set in the second can't be lost.
 func (l *lane) settleAndSend(ctx context.Context, conn *pgx.Conn, members []*member, lock bool) (*batch, reply, error) {
+	l.answerLanded()
 	if err := l.learn(ctx, conn, members, lock); err != nil {
 		return nil, reply{}, err
 	}
@@ -165,13 +179,24 @@ func (l *lane) settleAndSend(ctx context.Context, conn *pgx.Conn, members []*mem
 	return b, found, err
 }
 
-// landed remembers the new head and answers everybody in the batch.
+// landed remembers the new head. Everybody in the batch is answered by answerLanded.
 func (l *lane) landed(b *batch) {
+	l.answerLanded()
 	l.head = b.next
 	if len(l.versions)+len(b.versions) > maxKnownVersions {
 		clear(l.versions)
 	}
 	maps.Copy(l.versions, b.versions)
+	l.unanswered = b
+}
+
+// answerLanded answers everybody in the batch that has landed last.
+func (l *lane) answerLanded() {
+	b := l.unanswered
+	if b == nil {
+		return
+	}
+	l.unanswered = nil
 	for i := range b.members {
 		m := &b.members[i]
 		events := b.events[m.from:m.to]

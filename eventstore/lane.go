@@ -27,8 +27,17 @@ type lane struct {
 	headKnown bool
 	versions  map[string]int64
 	// repeated are the commands of the batch in the making that are known to be repetitions.
-	repeated  map[uuid.UUID]knownCommand
-	encoder   encoder
+	repeated map[uuid.UUID]knownCommand
+	// encoders take turns: while the arguments of one batch are on their way, those of the next are made.
+	encoders [2]encoder
+	turn     int
+	// frame is where events are put together to be hashed.
+	frame []byte
+	// ready is the next batch where it was made while the last one was being committed; unanswered is that last one, whose
+	// callers are told once the next is on its way.
+	ready, unanswered *batch
+	// landing is what a batch in flight will make of the versions of streams; set while the one after it is being made.
+	landing   map[string]int64
 	lastBatch int
 	// contended counts down the batches that lock the head first, after races with another node were lost.
 	contended int
@@ -124,37 +133,44 @@ func (s *Store) forgetIdleLanes() {
 func (l *lane) run() {
 	defer l.store.active.Done()
 	for {
-		l.gather()
-		members := l.take()
+		members := l.next()
 		if members == nil {
 			return
 		}
-		l.commit(context.Background(), members)
-		l.encoder.release()
 		l.lastBatch = len(members)
+		l.commit(context.Background(), members)
+		if l.ready == nil {
+			l.answerLanded()
+			l.release()
+		}
 	}
 }
 
-// gatherYields bounds how often a lane steps aside for the callers that the last commit has just answered. Without it the
+// next takes the members of the next batch, or puts the lane to rest and returns nil.
+func (l *lane) next() []*member {
+	if l.ready != nil {
+		return l.ready.pending(nil)
+	}
+	l.gather()
+	return l.take()
+}
+
+// overlapFrom is how many members it takes that the next batch is made while the last one is being committed. Fewer go
+// together once that one has landed: two small commits cost more than one, whose disk write they would each wait for.
+const overlapFrom = 128
+
+// gatherWithin bounds how long a lane steps aside for the callers that the last commit has just answered. Without it the
 // first of them to come back would get a commit of its own while all others wait for the one after: half the throughput
-// at twice the latency. It is no timer: yielding to nobody returns at once.
-const gatherYields = 64
+// at twice the latency. It waits for no caller that was not there a moment ago, and a lane with one caller never waits.
+const gatherWithin = 150 * time.Microsecond
 
 func (l *lane) gather() {
-	const patience = 4 // yields without a newcomer before the lane goes
-	idle, before := 0, l.waiting()
-	for range gatherYields {
-		if before >= l.lastBatch || idle == patience {
-			return
-		}
+	const enough = 2 // a batch of one is followed by the next one at once
+	if l.lastBatch < enough || l.waiting() >= l.lastBatch {
+		return
+	}
+	for start := time.Now(); l.waiting() < l.lastBatch && time.Since(start) < gatherWithin; {
 		runtime.Gosched()
-		now := l.waiting()
-		if now == before {
-			idle++
-		} else {
-			idle = 0
-		}
-		before = now
 	}
 }
 
@@ -164,14 +180,24 @@ func (l *lane) waiting() int {
 	return len(l.queue)
 }
 
-// take removes the next batch from the queue, or puts the lane to rest and returns nil.
+// take removes the next batch from the queue, or puts the lane to rest and returns nil. Where there are enough for two, half
+// is left, to be made ready while the first half is being committed.
 func (l *lane) take() []*member {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	members := l.cut(max(overlapFrom, (len(l.queue)+1)/2))
+	if members == nil {
+		l.running = false
+	}
+	return members
+}
+
+// cut removes a batch's worth of members from the queue. It runs under the lock.
+func (l *lane) cut(limit int) []*member {
 	var members []*member
 	events, bytes, taken := 0, 0, 0
 	for _, m := range l.queue {
-		full := events+len(m.Events) > l.store.config.MaxBatchEvents || bytes+m.bytes > l.store.config.MaxBatchBytes
+		full := events+len(m.Events) > l.store.config.MaxBatchEvents || bytes+m.bytes > l.store.config.MaxBatchBytes || len(members) >= limit
 		if full && len(members) > 0 {
 			break
 		}
@@ -187,9 +213,6 @@ func (l *lane) take() []*member {
 	rest := copy(l.queue, l.queue[taken:])
 	clear(l.queue[rest:])
 	l.queue = l.queue[:rest]
-	if members == nil {
-		l.running = false
-	}
 	return members
 }
 
@@ -219,6 +242,15 @@ func (l *lane) drain() []*member {
 	members := l.queue
 	l.queue, l.queuedBytes = nil, 0
 	return members
+}
+
+// version is what the lane knows of a stream: its version as of the head, and whether it knows one.
+func (l *lane) version(stream string) (int64, bool) {
+	if version, landing := l.landing[stream]; landing {
+		return version, true
+	}
+	version, remembered := l.versions[stream]
+	return version, remembered
 }
 
 func (l *lane) now() int64 { return l.store.config.Now().UnixMicro() }

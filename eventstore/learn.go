@@ -56,7 +56,7 @@ func (l *lane) unknownStreams(members []*member) []string {
 		for i := range m.Events {
 			stream := m.Events[i].Stream
 			_, expected := m.Expect[stream]
-			_, remembered := l.versions[stream]
+			_, remembered := l.version(stream)
 			if !expected && !remembered && !asked[stream] {
 				asked[stream] = true
 				unknown = append(unknown, stream)
@@ -103,7 +103,7 @@ func (l *lane) learnRepeated(ctx context.Context, conn *pgx.Conn, members []*mem
 // contradicts tells whether the lane knows that one of the member's expectations can't hold any more.
 func (l *lane) contradicts(m *member) bool {
 	for stream, expected := range m.Expect {
-		if version, remembered := l.versions[stream]; remembered && expected < version {
+		if version, remembered := l.version(stream); remembered && expected < version {
 			return true
 		}
 	}

@@ -174,11 +174,56 @@ func TestALaneForgetsStreamsWhereItKnowsTooMany(t *testing.T) {
 	m := testMember(map[string]int64{"7": 1}, "7")
 	b, _ := l.settle([]*member{m})
 	l.landed(b)
+	if outcomeOf(m) != nil {
+		t.Error("it was told before the next batch could be on its way")
+	}
+	l.answerLanded()
 	if len(l.versions) != 1 || l.versions["7"] != 2 {
 		t.Errorf("it knows %d streams, and 7 at %d", len(l.versions), l.versions["7"])
 	}
 	if o := outcomeOf(m); o == nil || o.result.Versions["7"] != 2 || l.head.Position != 101 {
 		t.Errorf("it was told %+v, the head is %+v", o, l.head)
+	}
+}
+
+func TestABatchIsMadeBesideOneInFlight(t *testing.T) {
+	t.Parallel()
+	l := testLane(map[string]int64{"known": 4})
+	l.store.config.MaxBatchEvents, l.store.config.MaxBatchBytes = defaultMaxBatchEvents, defaultMaxBatchBytes
+	first := testMember(map[string]int64{"known": 4}, "known")
+	inFlight, _ := l.settle([]*member{first})
+	for i := range 3 * overlapFrom {
+		stream := fmt.Sprint("new-", i)
+		l.queue = append(l.queue, testMember(map[string]int64{stream: 0}, stream))
+	}
+	follower := testMember(map[string]int64{"known": 5}, "known") // right only if the one in flight lands
+	refused := testMember(map[string]int64{"known": 4}, "known")  // wrong only if it lands
+	l.queue = append([]*member{follower, refused}, l.queue...)
+	waiting := len(l.queue)
+
+	l.makeReady(inFlight)
+	if l.ready == nil || len(l.ready.members) != 1 || l.ready.members[0].member != follower {
+		t.Fatalf("made ready: %+v", l.ready)
+	}
+	if event := l.ready.events[0]; event.Version != 6 || event.Position != inFlight.next.Position+1 || string(event.PrevHash) != string(inFlight.next.Hash) {
+		t.Errorf("it does not follow the one in flight: %+v", event)
+	}
+	if l.head.Position != inFlight.base.Position || l.landing != nil || outcomeOf(refused) != nil || len(l.queue) != waiting-1 || l.queue[0] != refused {
+		t.Errorf("what has not happened was believed: head %d, %d waiting", l.head.Position, len(l.queue))
+	}
+
+	l.dropReady()
+	if l.ready != nil || len(l.queue) != waiting || l.queue[0] != follower || l.queue[1] != refused {
+		t.Error("members were lost, or overtaken")
+	}
+	l.dropReady()
+	l.queue = l.queue[2:]
+	l.makeReady(inFlight)
+	if got, want := len(l.ready.members), (3*overlapFrom+2)/2; got != want {
+		t.Errorf("%d of %d members beside one in flight, want half of all: %d", got, 3*overlapFrom, want)
+	}
+	if l.takeReady(true) != nil || l.ready != nil {
+		t.Error("a batch that rests on a head which is to be learned anew was kept")
 	}
 }
 
@@ -213,7 +258,7 @@ func BenchmarkArguments(b *testing.B) {
 	batch, _ := l.settle(members)
 	b.ReportAllocs()
 	for b.Loop() {
-		l.encoder.arguments("t", batch)
+		l.encoders[0].arguments("t", batch)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*callers), "ns/event")
 }

@@ -97,12 +97,34 @@ const (
 )
 
 // send runs the append statement for b, and commits the transaction that it is in where there is one. Its error is as
-// classify says.
+// classify says. While the statement is on its way, the callers of the batch before are answered and, where enough others
+// wait, the batch after is made.
 func (l *lane) send(ctx context.Context, conn *pgx.Conn, b *batch, commit bool) (reply, error) {
+	if l.unanswered == nil && l.waiting() < overlapFrom {
+		return l.roundTrip(ctx, conn, b.arguments(l), commit)
+	}
+	arguments := b.arguments(l)
+	var found reply
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		found, err = l.roundTrip(ctx, conn, arguments, commit)
+	}()
+	l.answerLanded()
+	if !commit { // else the next one learns the head anew, too
+		l.makeReady(b)
+	}
+	<-done
+	return found, err
+}
+
+// roundTrip sends the append statement and reads what it found. It touches nothing of the lane that changes.
+func (l *lane) roundTrip(ctx context.Context, conn *pgx.Conn, arguments []any, commit bool) (reply, error) {
 	var result reply
 	pipeline := &pgx.Batch{}
 	pipeline.Queue(setAppend, l.tenant)
-	pipeline.Queue(appendStatement, l.encoder.arguments(l.tenant, b)...).Query(func(rows pgx.Rows) error {
+	pipeline.Queue(appendStatement, arguments...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			if err := result.scan(rows); err != nil {
 				return err
@@ -137,9 +159,17 @@ func (r *reply) scan(rows pgx.Rows) error {
 	return nil
 }
 
+// arguments encodes the batch, once: sending it again sends the same.
+func (b *batch) arguments(l *lane) []any {
+	if b.encoded == nil {
+		l.turn = 1 - l.turn
+		b.encoded = l.encoders[l.turn].arguments(l.tenant, b)
+	}
+	return b.encoded
+}
+
 // encoder turns batches into the statement's arguments, in buffers that are used again.
 type encoder struct {
-	frame                       []byte
 	streams, types, checkNames  []string
 	versions, checkVersions     []int64
 	eventIDs, commandIDs        pgtype.FlatArray[pgtype.UUID]
@@ -206,14 +236,17 @@ func (e *encoder) remembered(b *batch) rememberedColumns {
 }
 
 // release lets go of the callers' bytes, which a lane at rest must not hold, and of a frame that one big event has grown.
-func (e *encoder) release() {
+func (l *lane) release() {
 	const keptFrame = 64 << 10
-	clear(e.metas)
-	clear(e.datas)
-	clear(e.prevs)
-	clear(e.hashes)
-	if cap(e.frame) > keptFrame {
-		e.frame = nil
+	for i := range l.encoders {
+		e := &l.encoders[i]
+		clear(e.metas)
+		clear(e.datas)
+		clear(e.prevs)
+		clear(e.hashes)
+	}
+	if cap(l.frame) > keptFrame {
+		l.frame = nil
 	}
 }
 

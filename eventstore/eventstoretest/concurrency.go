@@ -78,6 +78,37 @@ func concurrency(open Open) {
 			Expect(f.all(ctx, f.tenant)).To(HaveLen(each))
 		})
 
+		It("in their hundreds, on two nodes, with expectations that hold and that don't: what was acknowledged is there once", func(ctx context.Context) {
+			const many, rounds, shared = 600, 6, 8
+			node := open(ctx, eventstore.Config{Now: f.clock.Now})
+			DeferCleanup(node.Close)
+			logs := []Log{f.Log, node}
+			var acknowledged atomic.Int64
+			together(many, func(i int) error {
+				own := fmt.Sprintf("own-%d", i)
+				for round := range int64(rounds) {
+					// A stream that others write too, at a version that is right now and then.
+					contested := fmt.Sprintf("shared-%d", i%shared)
+					switch _, err := logs[i%len(logs)].Append(ctx, eventstore.Append{Tenant: f.tenant, Expect: expect(contested, round), Events: events(contested)}); {
+					case err == nil:
+						acknowledged.Add(1)
+					case wantConflict(err) != nil:
+						return err
+					}
+					result, err := logs[i%len(logs)].Append(ctx, eventstore.Append{Tenant: f.tenant, Expect: expect(own, round), Events: events(own)})
+					if err != nil {
+						return fmt.Errorf("writer %d: %w", i, err)
+					}
+					if result.Versions[own] != round+1 {
+						return fmt.Errorf("writer %d got %+v", i, result)
+					}
+				}
+				return nil
+			})
+			Expect(f.all(ctx, f.tenant)).To(HaveLen(many*rounds + int(acknowledged.Load())))
+			Expect(acknowledged.Load()).To(BeNumerically("<=", shared*rounds))
+		})
+
 		It("that retry with the version they were told all get through", func(ctx context.Context) {
 			together(writers, func(int) error {
 				for version := int64(0); ; {
