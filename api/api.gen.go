@@ -384,6 +384,15 @@ type AuditVerificationEnvelope struct {
 // Example: https://api.openai.com/v1
 type BaseURL = string
 
+// CallUsage Tokens; prompt_tokens includes the cached ones, completion_tokens the reasoning ones.
+type CallUsage struct {
+	CachedTokens     int64 `json:"cached_tokens"`
+	CompletionTokens int64 `json:"completion_tokens"`
+	PromptTokens     int64 `json:"prompt_tokens"`
+	ReasoningTokens  int64 `json:"reasoning_tokens"`
+	TotalTokens      int64 `json:"total_tokens"`
+}
+
 // Capabilities Example: ["vision","streaming"]
 type Capabilities = []Capability
 
@@ -549,6 +558,29 @@ type CredentialsReplacedEnvelope struct {
 // Example: {"X-Team":"research"}
 type CustomHeaders map[string]string
 
+// Error defines model for Error.
+type Error struct {
+	// Code For programs; stable.
+	//
+	// Example: validation_failed
+	Code string `json:"code"`
+
+	// Details More for programs, empty where there is no more. Where fields or parameters don't fit: name to reason, never the value.
+	//
+	// Example: {"name":"is required"}
+	Details map[string]interface{} `json:"details"`
+
+	// Message For a person; may change.
+	//
+	// Example: Some fields do not fit.
+	Message string `json:"message"`
+}
+
+// ErrorEnvelope defines model for ErrorEnvelope.
+type ErrorEnvelope struct {
+	Error Error `json:"error"`
+}
+
 // FilterPosition Example: 1
 type FilterPosition = int64
 
@@ -697,6 +729,9 @@ type Meta struct {
 	// Example: 2025-06-13T09:41:07.123456Z
 	Timestamp time.Time `json:"timestamp"`
 }
+
+// OpenAIObject As OpenAI documents it.
+type OpenAIObject map[string]interface{}
 
 // Pagination defines model for Pagination.
 type Pagination struct {
@@ -1009,10 +1044,137 @@ type ReplaceCredentials struct {
 // Role defines model for Role.
 type Role string
 
+// RouteAlternative defines model for RouteAlternative.
+type RouteAlternative struct {
+	Model           *string       `json:"model"`
+	Provider        RouteProvider `json:"provider"`
+	ReasonNotChosen string        `json:"reason_not_chosen"`
+}
+
+// RouteAttempt defines model for RouteAttempt.
+type RouteAttempt struct {
+	Error     *string `json:"error"`
+	LatencyMs float64 `json:"latency_ms"`
+
+	// Outcome `succeeded`; a failure: `timeout`, `rate_limit`, `server_error`, `content_policy`, `dead`, `bad_request`, `cancelled`; or not asked: `breaker_open`, `rate_limited`, `model_not_allowed`, `credentials_unavailable`.
+	Outcome    string `json:"outcome"`
+	ProviderID string `json:"provider_id"`
+}
+
+// RouteDecision defines model for RouteDecision.
+type RouteDecision struct {
+	Alternatives []RouteAlternative `json:"alternatives"`
+
+	// EstimatedCostUsd Of the prompt and 256 output tokens; null where the model has no price.
+	EstimatedCostUsd *json.Number `json:"estimated_cost_usd"`
+
+	// FallbackUsed The choice comes from the fallback chain.
+	FallbackUsed     bool           `json:"fallback_used"`
+	MatchedRule      *RouteRule     `json:"matched_rule"`
+	SelectedModel    *string        `json:"selected_model"`
+	SelectedProvider *RouteProvider `json:"selected_provider"`
+	Trace            []RouteTrace   `json:"trace"`
+}
+
+// RouteDecisionEnvelope defines model for RouteDecisionEnvelope.
+type RouteDecisionEnvelope struct {
+	Data RouteDecision `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// RouteProvider defines model for RouteProvider.
+type RouteProvider struct {
+	ID   string       `json:"id"`
+	Name string       `json:"name"`
+	Type ProviderType `json:"type"`
+}
+
+// RouteRequest defines model for RouteRequest.
+type RouteRequest struct {
+	DepartmentID *string `json:"department_id,omitempty"`
+
+	// Messages Messages in OpenAI's format.
+	Messages []OpenAIObject `json:"messages,omitempty"`
+
+	// Prompt The user's message, where `messages` are not given.
+	Prompt *string `json:"prompt,omitempty"`
+
+	// Requirements What a provider has to be capable of, and the bounds that it has to keep.
+	Requirements *RouteRequirements `json:"requirements,omitempty"`
+}
+
+// RouteRequirements What a provider has to be capable of, and the bounds that it has to keep.
+type RouteRequirements struct {
+	FunctionCalling *bool `json:"function_calling,omitempty"`
+	JSONMode        *bool `json:"json_mode,omitempty"`
+
+	// MaxCostPer1K The most that 1,000 input tokens may cost, in USD.
+	MaxCostPer1K *json.Number `json:"max_cost_per_1k,omitempty"`
+
+	// MaxLatencyMs The longest wait for the first token that is acceptable, by the provider's median.
+	MaxLatencyMs *int64  `json:"max_latency_ms,omitempty"`
+	Model        *string `json:"model,omitempty"`
+	Streaming    *bool   `json:"streaming,omitempty"`
+	Vision       *bool   `json:"vision,omitempty"`
+}
+
+// RouteRule defines model for RouteRule.
+type RouteRule struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// RouteTrace defines model for RouteTrace.
+type RouteTrace struct {
+	// FailedCondition The first condition that did not hold.
+	FailedCondition *string `json:"failed_condition"`
+	Matched         bool    `json:"matched"`
+	Name            string  `json:"name"`
+	RuleID          string  `json:"rule_id"`
+}
+
+// Routed defines model for Routed.
+type Routed struct {
+	Attempts []RouteAttempt `json:"attempts"`
+
+	// Content The answer's text; null in a repeated answer.
+	Content *string `json:"content"`
+
+	// CostUsd Null where the model has no price.
+	CostUsd   *json.Number  `json:"cost_usd"`
+	LatencyMs float64       `json:"latency_ms"`
+	Model     string        `json:"model"`
+	Provider  RouteProvider `json:"provider"`
+
+	// Usage Tokens; prompt_tokens includes the cached ones, completion_tokens the reasoning ones.
+	Usage CallUsage `json:"usage"`
+}
+
+// RoutedEnvelope defines model for RoutedEnvelope.
+type RoutedEnvelope struct {
+	Data Routed `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
 // SupportedModels Models to route to this provider, as the provider names them.
 //
 // Example: ["gpt-4o","gpt-4o-mini"]
 type SupportedModels = []string
+
+// TryRoute defines model for TryRoute.
+type TryRoute struct {
+	DepartmentID *string `json:"department_id,omitempty"`
+
+	// Prompt What the request's size is estimated from. It is kept nowhere.
+	Prompt string `json:"prompt"`
+
+	// Requirements What a provider has to be capable of, and the bounds that it has to keep.
+	Requirements *RouteRequirements `json:"requirements,omitempty"`
+}
 
 // AsOf Example: 2025-06-13T09:41:07Z
 type AsOf = FilterTime
@@ -1146,6 +1308,12 @@ type ChangeProviderJSONRequestBody = ChangeProvider
 // ReplaceCredentialsJSONRequestBody defines body for ReplaceCredentials for application/json ContentType.
 type ReplaceCredentialsJSONRequestBody = ReplaceCredentials
 
+// RouteJSONRequestBody defines body for Route for application/json ContentType.
+type RouteJSONRequestBody = RouteRequest
+
+// TryRouteJSONRequestBody defines body for TryRoute for application/json ContentType.
+type TryRouteJSONRequestBody = TryRoute
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// ListAudit List what happened, newest first
@@ -1205,6 +1373,12 @@ type ServerInterface interface {
 	// TestConnection Test the stored credentials
 	// (POST /api/v1/router/providers/{id}/test-connection)
 	TestConnection(ctx echo.Context, id ProviderID) error
+	// Route Route a request and have it answered
+	// (POST /api/v1/router/route)
+	Route(ctx echo.Context) error
+	// TryRoute Decide where a request would go, without calling a model
+	// (POST /api/v1/router/route/visual)
+	TryRoute(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1651,6 +1825,24 @@ func (w *ServerInterfaceWrapper) TestConnection(ctx echo.Context) error {
 	return err
 }
 
+// Route converts echo context to params.
+func (w *ServerInterfaceWrapper) Route(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Route(ctx)
+	return err
+}
+
+// TryRoute converts echo context to params.
+func (w *ServerInterfaceWrapper) TryRoute(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TryRoute(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -1717,6 +1909,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/router/providers/credential-schemas", wrapper.GetCredentialSchemas, options.OperationMiddlewares["getCredentialSchemas"]...)
 	router.GET(options.BaseURL+"/api/v1/router/providers/health", wrapper.GetProvidersHealth, options.OperationMiddlewares["getProvidersHealth"]...)
 	router.GET(options.BaseURL+"/api/v1/router/providers/health/detail", wrapper.ListProviderHealth, options.OperationMiddlewares["listProviderHealth"]...)
+	router.POST(options.BaseURL+"/api/v1/router/route", wrapper.Route, options.OperationMiddlewares["route"]...)
+	router.POST(options.BaseURL+"/api/v1/router/route/visual", wrapper.TryRoute, options.OperationMiddlewares["tryRoute"]...)
 
 }
 
@@ -2237,6 +2431,74 @@ func (response TestConnection200JSONResponse) VisitTestConnectionResponse(w http
 	return err
 }
 
+type RouteRequestObject struct {
+	Body *RouteJSONRequestBody
+}
+
+type RouteResponseObject interface {
+	VisitRouteResponse(w http.ResponseWriter) error
+}
+
+type Route200ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type Route200JSONResponse struct {
+	Body    RoutedEnvelope
+	Headers Route200ResponseHeaders
+}
+
+func (response Route200JSONResponse) VisitRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type Route502JSONResponse ErrorEnvelope
+
+func (response Route502JSONResponse) VisitRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(502)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TryRouteRequestObject struct {
+	Body *TryRouteJSONRequestBody
+}
+
+type TryRouteResponseObject interface {
+	VisitTryRouteResponse(w http.ResponseWriter) error
+}
+
+type TryRoute200JSONResponse RouteDecisionEnvelope
+
+func (response TryRoute200JSONResponse) VisitTryRouteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAudit List what happened, newest first
@@ -2296,6 +2558,12 @@ type StrictServerInterface interface {
 	// TestConnection Test the stored credentials
 	// (POST /api/v1/router/providers/{id}/test-connection)
 	TestConnection(ctx context.Context, request TestConnectionRequestObject) (TestConnectionResponseObject, error)
+	// Route Route a request and have it answered
+	// (POST /api/v1/router/route)
+	Route(ctx context.Context, request RouteRequestObject) (RouteResponseObject, error)
+	// TryRoute Decide where a request would go, without calling a model
+	// (POST /api/v1/router/route/visual)
+	TryRoute(ctx context.Context, request TryRouteRequestObject) (TryRouteResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -2842,6 +3110,98 @@ func (sh *strictHandler) TestConnection(ctx echo.Context, id ProviderID) error {
 		return err
 	} else if validResponse, ok := response.(TestConnectionResponseObject); ok {
 		return validResponse.VisitTestConnectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Route operation middleware
+func (sh *strictHandler) Route(ctx echo.Context) error {
+	var request RouteRequestObject
+
+	var body RouteJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Route(ctx.Request().Context(), request.(RouteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Route")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RouteResponseObject); ok {
+		return validResponse.VisitRouteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TryRoute operation middleware
+func (sh *strictHandler) TryRoute(ctx echo.Context) error {
+	var request TryRouteRequestObject
+
+	var body TryRouteJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TryRoute(ctx.Request().Context(), request.(TryRouteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TryRoute")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TryRouteResponseObject); ok {
+		return validResponse.VisitTryRouteResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -16,6 +16,8 @@ var (
 	_ api.RetryProjectionResponseObject    = Answer{}
 	_ api.RetryJobResponseObject           = Answer{}
 	_ api.DiscardJobResponseObject         = Answer{}
+	_ api.RouteResponseObject              = Answer{}
+	_ api.TryRouteResponseObject           = Answer{}
 )
 
 // VisitRegisterProviderResponse sends the answer.
@@ -41,3 +43,9 @@ func (a Answer) VisitRetryJobResponse(w http.ResponseWriter) error { return a.wr
 
 // VisitDiscardJobResponse sends the answer.
 func (a Answer) VisitDiscardJobResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRouteResponse sends the answer.
+func (a Answer) VisitRouteResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitTryRouteResponse sends the answer.
+func (a Answer) VisitTryRouteResponse(w http.ResponseWriter) error { return a.write(w) }
