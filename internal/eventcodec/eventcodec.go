@@ -9,6 +9,7 @@ import (
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/eventstore"
 )
@@ -30,6 +31,8 @@ func New() *eventstore.Codec {
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),
 		eventstore.Define[usage.Recorded](),
+		eventstore.Define[routing.RulesetReplaced](),
+		eventstore.Define[routing.FallbackReplaced](),
 	)
 	if err != nil {
 		panic("event codec: " + err.Error())
@@ -39,5 +42,5 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return slices.Concat(providers.Events(), audit.Events(), operations.Events(), usage.Events())
+	return slices.Concat(providers.Events(), audit.Events(), operations.Events(), usage.Events(), routing.Events())
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/internal/eventcodec"
 )
@@ -54,6 +55,23 @@ func examples() []domain.Event {
 			Source: "provider", RawUsage: json.RawMessage(`{"prompt_tokens":60}`), Price: json.RawMessage(`{"source":"list"}`), CostUSD: "0.0000012345",
 			Unpriced: true, LatencyUS: 4711, FirstTokenUS: 1234,
 		},
+		routing.RulesetReplaced{Ruleset: routing.Ruleset{
+			Rules: []routing.Rule{{
+				ID: id, Name: "Cheap vision", Priority: 2, IsEnabled: true,
+				Conditions: []routing.Condition{
+					{Field: routing.ModelCapability, Operator: routing.Includes, Value: routing.Value{List: []string{"vision"}}},
+					{Field: routing.CostLimit, Operator: routing.Less, Value: routing.Value{Number: "0.0025"}},
+					{Field: routing.Model, Operator: routing.Regex, Value: routing.Value{Text: "^gpt-"}},
+				},
+				Action: routing.Action{Type: routing.LeastCost, Targets: []routing.Target{{ProviderID: id, Weight: routing.One * 5 / 2, Model: "gpt-4o-mini"}}},
+			}},
+			Default: &routing.Default{ProviderID: id},
+		}},
+		routing.FallbackReplaced{Fallback: routing.Fallback{
+			Chain:    []routing.Entry{{ProviderID: id, Name: "Azure Ost", Priority: 1, Model: "gpt-4o"}},
+			Breaker:  routing.Breaker{FailureThreshold: 5, CooldownSeconds: 60, HalfOpenMaxRequests: 3},
+			Triggers: []routing.Trigger{routing.OnTimeout, routing.OnContentPolicy},
+		}},
 	}
 }
 
