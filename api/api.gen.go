@@ -195,6 +195,27 @@ func (e JobStatus) Valid() bool {
 	}
 }
 
+// Defines values for KeyStatus.
+const (
+	KeyStatusActive  KeyStatus = "active"
+	KeyStatusExpired KeyStatus = "expired"
+	KeyStatusRevoked KeyStatus = "revoked"
+)
+
+// Valid indicates whether the value is a known member of the KeyStatus enum.
+func (e KeyStatus) Valid() bool {
+	switch e {
+	case KeyStatusActive:
+		return true
+	case KeyStatusExpired:
+		return true
+	case KeyStatusRevoked:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProjectionStatus.
 const (
 	ProjectionStatusLive       ProjectionStatus = "live"
@@ -479,6 +500,104 @@ type ConnectionTestEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// CreateKey defines model for CreateKey.
+type CreateKey struct {
+	// BudgetUsd US dollars with at most 6 decimal places; null is no limit.
+	//
+	// Example: 250
+	BudgetUsd *KeyBudget `json:"budget_usd,omitempty"`
+
+	// DepartmentID Example: support
+	DepartmentID *string `json:"department_id,omitempty"`
+
+	// ExpiresAt The first moment at which it does not work; null is never.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Models What it may call, by exact name or by a prefix with a trailing `*`; empty is everything.
+	//
+	// Example: ["gpt-4o-mini","claude-*"]
+	Models []string `json:"models,omitempty"`
+
+	// Name For people; need not be unique. Space at either end is cut off.
+	//
+	// Example: Support bot
+	Name string `json:"name"`
+
+	// RateLimitRPM Null is no limit.
+	//
+	// Example: 500
+	RateLimitRPM *RateLimit `json:"rate_limit_rpm,omitempty"`
+}
+
+// CreatedKey defines model for CreatedKey.
+type CreatedKey struct {
+	// BudgetUsd What its calls may cost; null is no limit.
+	//
+	// Example: 250
+	BudgetUsd *json.Number `json:"budget_usd"`
+
+	// CreatedAt Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The id of who made it.
+	//
+	// Example: 5b1f6b5e-5f2c-4b8e-9c55-0f1c2f2b7a10
+	CreatedBy string `json:"created_by"`
+
+	// DepartmentID On whose account its calls are; null is nobody's in particular.
+	//
+	// Example: support
+	DepartmentID *string `json:"department_id"`
+
+	// ExpiresAt The first moment at which it does not work; null is never.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// Hint The last characters of the secret, to tell keys apart by.
+	//
+	// Example: x7Qk
+	Hint string `json:"hint"`
+
+	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e15
+	ID string `json:"id"`
+
+	// Key The key itself, in this answer only; null in a repeated one.
+	//
+	// Example: ak_acme.01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e15.EXAMPLE
+	Key *string `json:"key"`
+
+	// Models What it may call, by exact name or by a prefix with a trailing `*`; empty is everything.
+	//
+	// Example: ["gpt-4o-mini","claude-*"]
+	Models []string `json:"models"`
+
+	// Name Example: Support bot
+	Name string `json:"name"`
+
+	// RateLimitRPM Requests a minute; null is no limit.
+	//
+	// Example: 600
+	RateLimitRPM *int64     `json:"rate_limit_rpm"`
+	RevokedAt    *time.Time `json:"revoked_at"`
+	Status       KeyStatus  `json:"status"`
+
+	// Version As in the `ETag`.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// CreatedKeyEnvelope defines model for CreatedKeyEnvelope.
+type CreatedKeyEnvelope struct {
+	Data CreatedKey `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
 // CredentialField defines model for CredentialField.
 type CredentialField struct {
 	// Default Example: 2024-02-01
@@ -640,6 +759,84 @@ type JobListEnvelope struct {
 
 // JobStatus `failed` is work that was given up after its last attempt and waits for a person.
 type JobStatus string
+
+// Key defines model for Key.
+type Key struct {
+	// BudgetUsd What its calls may cost; null is no limit.
+	//
+	// Example: 250
+	BudgetUsd *json.Number `json:"budget_usd"`
+
+	// CreatedAt Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The id of who made it.
+	//
+	// Example: 5b1f6b5e-5f2c-4b8e-9c55-0f1c2f2b7a10
+	CreatedBy string `json:"created_by"`
+
+	// DepartmentID On whose account its calls are; null is nobody's in particular.
+	//
+	// Example: support
+	DepartmentID *string `json:"department_id"`
+
+	// ExpiresAt The first moment at which it does not work; null is never.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// Hint The last characters of the secret, to tell keys apart by.
+	//
+	// Example: x7Qk
+	Hint string `json:"hint"`
+
+	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e15
+	ID string `json:"id"`
+
+	// Models What it may call, by exact name or by a prefix with a trailing `*`; empty is everything.
+	//
+	// Example: ["gpt-4o-mini","claude-*"]
+	Models []string `json:"models"`
+
+	// Name Example: Support bot
+	Name string `json:"name"`
+
+	// RateLimitRPM Requests a minute; null is no limit.
+	//
+	// Example: 600
+	RateLimitRPM *int64     `json:"rate_limit_rpm"`
+	RevokedAt    *time.Time `json:"revoked_at"`
+	Status       KeyStatus  `json:"status"`
+
+	// Version As in the `ETag`.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// KeyBudget US dollars with at most 6 decimal places; null is no limit.
+//
+// Example: 250
+type KeyBudget = json.Number
+
+// KeyEnvelope defines model for KeyEnvelope.
+type KeyEnvelope struct {
+	Data Key `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// KeyListEnvelope defines model for KeyListEnvelope.
+type KeyListEnvelope struct {
+	Data []Key `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// KeyStatus defines model for KeyStatus.
+type KeyStatus string
 
 // ListMeta About the answer itself and the page that it is.
 type ListMeta struct {
@@ -1023,6 +1220,9 @@ type Cursor = string
 // JobID defines model for JobID.
 type JobID = string
 
+// KeyID defines model for KeyID.
+type KeyID = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1092,6 +1292,15 @@ type ListJobsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListProjectionsParams defines parameters for ListProjections.
 type ListProjectionsParams struct {
 	// Limit How many entries to return at most.
@@ -1137,6 +1346,9 @@ type GetProviderHealthParams struct {
 	Window *Window `form:"window,omitempty" json:"window,omitempty"`
 }
 
+// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
+type CreateKeyJSONRequestBody = CreateKey
+
 // RegisterProviderJSONRequestBody defines body for RegisterProvider for application/json ContentType.
 type RegisterProviderJSONRequestBody = RegisterProvider
 
@@ -1163,6 +1375,18 @@ type ServerInterface interface {
 	// RetryJob Queue a failed job again
 	// (POST /api/v1/jobs/{id}/retry)
 	RetryJob(ctx echo.Context, id JobID) error
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(ctx echo.Context, params ListKeysParams) error
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(ctx echo.Context) error
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(ctx echo.Context, id KeyID) error
+	// GetKey Read an API key
+	// (GET /api/v1/keys/{id})
+	GetKey(ctx echo.Context, id KeyID) error
 	// GetMe Who the token says the caller is
 	// (GET /api/v1/me)
 	GetMe(ctx echo.Context) error
@@ -1393,6 +1617,72 @@ func (w *ServerInterfaceWrapper) RetryJob(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RetryJob(ctx, id)
+	return err
+}
+
+// ListKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListKeys(ctx, params)
+	return err
+}
+
+// CreateKey converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateKey(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateKey(ctx)
+	return err
+}
+
+// RevokeKey converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeKey(ctx, id)
+	return err
+}
+
+// GetKey converts echo context to params.
+func (w *ServerInterfaceWrapper) GetKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetKey(ctx, id)
 	return err
 }
 
@@ -1703,6 +1993,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/discard", wrapper.DiscardJob, options.OperationMiddlewares["discardJob"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/retry", wrapper.RetryJob, options.OperationMiddlewares["retryJob"]...)
+	router.GET(options.BaseURL+"/api/v1/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
+	router.POST(options.BaseURL+"/api/v1/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
+	router.DELETE(options.BaseURL+"/api/v1/keys/:id", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.GET(options.BaseURL+"/api/v1/keys/:id", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
 	router.GET(options.BaseURL+"/api/v1/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/v1/projections", wrapper.ListProjections, options.OperationMiddlewares["listProjections"]...)
 	router.POST(options.BaseURL+"/api/v1/projections/:name/retry", wrapper.RetryProjection, options.OperationMiddlewares["retryProjection"]...)
@@ -1844,6 +2138,124 @@ func (response RetryJob200JSONResponse) VisitRetryJobResponse(w http.ResponseWri
 	w.Header().Set("Content-Type", "application/json")
 	if response.Headers.XEventPosition != nil {
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeysRequestObject struct {
+	Params ListKeysParams
+}
+
+type ListKeysResponseObject interface {
+	VisitListKeysResponse(w http.ResponseWriter) error
+}
+
+type ListKeys200JSONResponse KeyListEnvelope
+
+func (response ListKeys200JSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKeyRequestObject struct {
+	Body *CreateKeyJSONRequestBody
+}
+
+type CreateKeyResponseObject interface {
+	VisitCreateKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateKey201ResponseHeaders struct {
+	ETag           *string
+	Location       *string
+	XEventPosition *int64
+}
+
+type CreateKey201JSONResponse struct {
+	Body    CreatedKeyEnvelope
+	Headers CreateKey201ResponseHeaders
+}
+
+func (response CreateKey201JSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeyRequestObject struct {
+	ID KeyID `json:"id"`
+}
+
+type RevokeKeyResponseObject interface {
+	VisitRevokeKeyResponse(w http.ResponseWriter) error
+}
+
+type RevokeKey204ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type RevokeKey204Response struct {
+	Headers RevokeKey204ResponseHeaders
+}
+
+func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetKeyRequestObject struct {
+	ID KeyID `json:"id"`
+}
+
+type GetKeyResponseObject interface {
+	VisitGetKeyResponse(w http.ResponseWriter) error
+}
+
+type GetKey200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetKey200JSONResponse struct {
+	Body    KeyEnvelope
+	Headers GetKey200ResponseHeaders
+}
+
+func (response GetKey200JSONResponse) VisitGetKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
 	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
@@ -2254,6 +2666,18 @@ type StrictServerInterface interface {
 	// RetryJob Queue a failed job again
 	// (POST /api/v1/jobs/{id}/retry)
 	RetryJob(ctx context.Context, request RetryJobRequestObject) (RetryJobResponseObject, error)
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(ctx context.Context, request CreateKeyRequestObject) (CreateKeyResponseObject, error)
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
+	// GetKey Read an API key
+	// (GET /api/v1/keys/{id})
+	GetKey(ctx context.Context, request GetKeyRequestObject) (GetKeyResponseObject, error)
 	// GetMe Who the token says the caller is
 	// (GET /api/v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -2429,6 +2853,127 @@ func (sh *strictHandler) RetryJob(ctx echo.Context, id JobID) error {
 		return err
 	} else if validResponse, ok := response.(RetryJobResponseObject); ok {
 		return validResponse.VisitRetryJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListKeys operation middleware
+func (sh *strictHandler) ListKeys(ctx echo.Context, params ListKeysParams) error {
+	var request ListKeysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListKeys(ctx.Request().Context(), request.(ListKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListKeysResponseObject); ok {
+		return validResponse.VisitListKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateKey operation middleware
+func (sh *strictHandler) CreateKey(ctx echo.Context) error {
+	var request CreateKeyRequestObject
+
+	var body CreateKeyJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateKey(ctx.Request().Context(), request.(CreateKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateKeyResponseObject); ok {
+		return validResponse.VisitCreateKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeKey operation middleware
+func (sh *strictHandler) RevokeKey(ctx echo.Context, id KeyID) error {
+	var request RevokeKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeKey(ctx.Request().Context(), request.(RevokeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeKeyResponseObject); ok {
+		return validResponse.VisitRevokeKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetKey operation middleware
+func (sh *strictHandler) GetKey(ctx echo.Context, id KeyID) error {
+	var request GetKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetKey(ctx.Request().Context(), request.(GetKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetKeyResponseObject); ok {
+		return validResponse.VisitGetKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

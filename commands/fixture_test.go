@@ -30,6 +30,7 @@ type fixture struct {
 	wire      *wire
 	waits     *waits
 	providers *commands.Providers
+	keys      *commands.Keys
 	writes    *commands.Writes
 }
 
@@ -57,6 +58,7 @@ func newFixture() *fixture {
 			return api.Provider{HealthStatus: "healthy"}, nil
 		},
 	}
+	f.keys = &commands.Keys{Handler: handler, Reads: reads}
 	f.writes = &commands.Writes{
 		Repeats: &commands.Repeats{Log: f.store, Key: []byte("fingerprints")}, Refusals: &commands.Refusals{Handler: handler}, Reads: reads,
 	}

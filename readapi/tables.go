@@ -5,6 +5,8 @@ func TablesOf(operation string) []string {
 	switch operation {
 	case "listProviders", "getProvider", "getProvidersHealth", "listProviderHealth", "getProviderHealth":
 		return []string{"providers"}
+	case "listKeys", "getKey":
+		return []string{"keys"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

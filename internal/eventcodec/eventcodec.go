@@ -7,6 +7,7 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/eventstore"
@@ -24,6 +25,8 @@ func New() *eventstore.Codec {
 		eventstore.Define[providers.NameReleased](),
 		eventstore.Define[providers.Probed](),
 		eventstore.Define[providers.Sampled](),
+		eventstore.Define[keys.Created](),
+		eventstore.Define[keys.Revoked](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
@@ -37,5 +40,5 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return slices.Concat(providers.Events(), audit.Events(), operations.Events())
+	return slices.Concat(providers.Events(), keys.Events(), audit.Events(), operations.Events())
 }

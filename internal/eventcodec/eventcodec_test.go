@@ -10,6 +10,7 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/internal/eventcodec"
@@ -40,6 +41,11 @@ func examples() []domain.Event {
 		providers.NameReleased{ProviderID: id, Name: "Azure Ost"},
 		providers.Probed{ProviderID: id, LatencyMS: 37, Error: "401: no such key", Failures: 2, Trigger: providers.OnSchedule, CheckedAt: at},
 		providers.Sampled{ProviderID: id, From: at.Truncate(time.Second), To: at, Requests: 2, Errors: 1, Latency: latency},
+		keys.Created{
+			KeyID: id, SecretHash: keys.Hash("s"), Hint: "x7Qk", CreatedBy: "u-1",
+			Config: keys.Config{Name: "CI", DepartmentID: new("d-1"), Models: []string{"gpt-4o", "claude-*"}, RateLimitRPM: &limit, BudgetNanoUSD: &limit, ExpiresAt: &at},
+		},
+		keys.Revoked{KeyID: id},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},
@@ -95,6 +101,8 @@ func folder(context string) string {
 	switch context {
 	case "provider", "providername", "providerhealth":
 		return "providers"
+	case "key":
+		return "keys"
 	case "projection", "job":
 		return "operations"
 	}

@@ -32,6 +32,7 @@ const (
 	projectionsPath = "/api/v1/projections"
 	jobsPath        = "/api/v1/jobs"
 	mePath          = "/api/v1/me"
+	keysPath        = "/api/v1/keys"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.
