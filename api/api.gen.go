@@ -216,6 +216,27 @@ func (e KeyStatus) Valid() bool {
 	}
 }
 
+// Defines values for PriceSource.
+const (
+	PriceSourceFree     PriceSource = "free"
+	PriceSourceList     PriceSource = "list"
+	PriceSourceOverride PriceSource = "override"
+)
+
+// Valid indicates whether the value is a known member of the PriceSource enum.
+func (e PriceSource) Valid() bool {
+	switch e {
+	case PriceSourceFree:
+		return true
+	case PriceSourceList:
+		return true
+	case PriceSourceOverride:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProjectionStatus.
 const (
 	ProjectionStatusLive       ProjectionStatus = "live"
@@ -853,6 +874,24 @@ type ListMeta struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
+// LongContextPrice What all tokens of a call with a long prompt cost, in US dollars per million.
+type LongContextPrice struct {
+	// AbovePromptTokens Example: 200000
+	AbovePromptTokens int64 `json:"above_prompt_tokens"`
+
+	// CacheWriteUsdPer1M Example: 2.5
+	CacheWriteUsdPer1M json.Number `json:"cache_write_usd_per_1m"`
+
+	// CachedInputUsdPer1M Example: 0.25
+	CachedInputUsdPer1M json.Number `json:"cached_input_usd_per_1m"`
+
+	// InputUsdPer1M Example: 2.5
+	InputUsdPer1M json.Number `json:"input_usd_per_1m"`
+
+	// OutputUsdPer1M Example: 15
+	OutputUsdPer1M json.Number `json:"output_usd_per_1m"`
+}
+
 // Me defines model for Me.
 type Me struct {
 	// Name The name that the token carries; empty where it carries none.
@@ -895,6 +934,25 @@ type Meta struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
+// OverriddenPrices defines model for OverriddenPrices.
+type OverriddenPrices struct {
+	// Prices In the order in which they were sent.
+	Prices []Price `json:"prices"`
+}
+
+// OverriddenPricesEnvelope defines model for OverriddenPricesEnvelope.
+type OverriddenPricesEnvelope struct {
+	Data OverriddenPrices `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// OverridePrices defines model for OverridePrices.
+type OverridePrices struct {
+	Prices []PriceOverride `json:"prices"`
+}
+
 // Pagination defines model for Pagination.
 type Pagination struct {
 	// Limit The limit that was applied.
@@ -910,6 +968,92 @@ type Pagination struct {
 	// Example: 3
 	Total *int64 `json:"total,omitempty"`
 }
+
+// Price What a model costs from a moment on, in US dollars per million tokens.
+type Price struct {
+	// CacheWriteUsdPer1M Input that the provider wrote to its prompt cache.
+	//
+	// Example: 2.5
+	CacheWriteUsdPer1M json.Number `json:"cache_write_usd_per_1m"`
+
+	// CachedInputUsdPer1M Input that the provider had in its prompt cache.
+	//
+	// Example: 1.25
+	CachedInputUsdPer1M json.Number `json:"cached_input_usd_per_1m"`
+
+	// EffectiveFrom Null: from the beginning, as far as is known.
+	//
+	// Example: 2025-03-22T00:00:00Z
+	EffectiveFrom *time.Time `json:"effective_from"`
+
+	// InputUsdPer1M Example: 2.5
+	InputUsdPer1M json.Number `json:"input_usd_per_1m"`
+
+	// IsCurrent Whether it holds now.
+	//
+	// Example: true
+	IsCurrent bool `json:"is_current"`
+
+	// LongContext Dearer prices of calls with long prompts, if any.
+	//
+	// Example: []
+	LongContext []LongContextPrice `json:"long_context"`
+
+	// Model Example: gpt-4o
+	Model string `json:"model"`
+
+	// OutputUsdPer1M Reasoning included.
+	//
+	// Example: 10
+	OutputUsdPer1M json.Number  `json:"output_usd_per_1m"`
+	ProviderType   ProviderType `json:"provider_type"`
+
+	// Source `list` is Archon's own; `free` is what runs on machines of the tenant's own.
+	Source PriceSource `json:"source"`
+}
+
+// PriceListEnvelope defines model for PriceListEnvelope.
+type PriceListEnvelope struct {
+	Data []Price `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// PriceOverride US dollars per million tokens with at most 6 decimal places, however long the prompt.
+type PriceOverride struct {
+	// CacheWriteUsdPer1M As input where it is left out.
+	//
+	// Example: 2.5
+	CacheWriteUsdPer1M *json.Number `json:"cache_write_usd_per_1m,omitempty"`
+
+	// CachedInputUsdPer1M As input where it is left out.
+	//
+	// Example: 1
+	CachedInputUsdPer1M *json.Number `json:"cached_input_usd_per_1m,omitempty"`
+
+	// EffectiveFrom From when on; now where it is left out.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	EffectiveFrom *time.Time `json:"effective_from,omitempty"`
+
+	// InputUsdPer1M Example: 2
+	InputUsdPer1M json.Number `json:"input_usd_per_1m"`
+
+	// Model As the provider names it in its answers; for Azure the base model of the deployment.
+	//
+	// Example: gpt-4o
+	Model string `json:"model"`
+
+	// OutputUsdPer1M Reasoning included.
+	//
+	// Example: 8
+	OutputUsdPer1M json.Number  `json:"output_usd_per_1m"`
+	ProviderType   ProviderType `json:"provider_type"`
+}
+
+// PriceSource `list` is Archon's own; `free` is what runs on machines of the tenant's own.
+type PriceSource string
 
 // Projection defines model for Projection.
 type Projection struct {
@@ -1280,6 +1424,21 @@ type VerifyAuditParams struct {
 	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
 }
 
+// ListPricesParams defines parameters for ListPrices.
+type ListPricesParams struct {
+	// ProviderType Only prices of this type of provider.
+	ProviderType *ProviderType `form:"provider_type,omitempty" json:"provider_type,omitempty"`
+
+	// Model Only prices listed under exactly this name.
+	Model *FilterText `form:"model,omitempty" json:"model,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
 	// Status Only jobs in this state.
@@ -1346,6 +1505,9 @@ type GetProviderHealthParams struct {
 	Window *Window `form:"window,omitempty" json:"window,omitempty"`
 }
 
+// OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
+type OverridePricesJSONRequestBody = OverridePrices
+
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = CreateKey
 
@@ -1366,6 +1528,12 @@ type ServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx echo.Context, params VerifyAuditParams) error
+	// ListPrices List prices
+	// (GET /api/v1/cost/pricing)
+	ListPrices(ctx echo.Context, params ListPricesParams) error
+	// OverridePrices Override prices
+	// (PUT /api/v1/cost/pricing)
+	OverridePrices(ctx echo.Context) error
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx echo.Context, params ListJobsParams) error
@@ -1553,6 +1721,54 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.VerifyAudit(ctx, params)
+	return err
+}
+
+// ListPrices converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPrices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPricesParams
+	// ------------- Optional query parameter "provider_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "provider_type", ctx.QueryParams(), &params.ProviderType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter provider_type: %s", err))
+	}
+
+	// ------------- Optional query parameter "model" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model", ctx.QueryParams(), &params.Model, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPrices(ctx, params)
+	return err
+}
+
+// OverridePrices converts echo context to params.
+func (w *ServerInterfaceWrapper) OverridePrices(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OverridePrices(ctx)
 	return err
 }
 
@@ -1990,6 +2206,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/pricing", wrapper.OverridePrices, options.OperationMiddlewares["overridePrices"]...)
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/discard", wrapper.DiscardJob, options.OperationMiddlewares["discardJob"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/retry", wrapper.RetryJob, options.OperationMiddlewares["retryJob"]...)
@@ -2053,6 +2271,60 @@ func (response VerifyAudit200JSONResponse) VisitVerifyAuditResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPricesRequestObject struct {
+	Params ListPricesParams
+}
+
+type ListPricesResponseObject interface {
+	VisitListPricesResponse(w http.ResponseWriter) error
+}
+
+type ListPrices200JSONResponse PriceListEnvelope
+
+func (response ListPrices200JSONResponse) VisitListPricesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OverridePricesRequestObject struct {
+	Body *OverridePricesJSONRequestBody
+}
+
+type OverridePricesResponseObject interface {
+	VisitOverridePricesResponse(w http.ResponseWriter) error
+}
+
+type OverridePrices200ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type OverridePrices200JSONResponse struct {
+	Body    OverriddenPricesEnvelope
+	Headers OverridePrices200ResponseHeaders
+}
+
+func (response OverridePrices200JSONResponse) VisitOverridePricesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2657,6 +2929,12 @@ type StrictServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx context.Context, request VerifyAuditRequestObject) (VerifyAuditResponseObject, error)
+	// ListPrices List prices
+	// (GET /api/v1/cost/pricing)
+	ListPrices(ctx context.Context, request ListPricesRequestObject) (ListPricesResponseObject, error)
+	// OverridePrices Override prices
+	// (PUT /api/v1/cost/pricing)
+	OverridePrices(ctx context.Context, request OverridePricesRequestObject) (OverridePricesResponseObject, error)
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
@@ -2778,6 +3056,77 @@ func (sh *strictHandler) VerifyAudit(ctx echo.Context, params VerifyAuditParams)
 		return err
 	} else if validResponse, ok := response.(VerifyAuditResponseObject); ok {
 		return validResponse.VisitVerifyAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPrices operation middleware
+func (sh *strictHandler) ListPrices(ctx echo.Context, params ListPricesParams) error {
+	var request ListPricesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPrices(ctx.Request().Context(), request.(ListPricesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPrices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPricesResponseObject); ok {
+		return validResponse.VisitListPricesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OverridePrices operation middleware
+func (sh *strictHandler) OverridePrices(ctx echo.Context) error {
+	var request OverridePricesRequestObject
+
+	var body OverridePricesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OverridePrices(ctx.Request().Context(), request.(OverridePricesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OverridePrices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OverridePricesResponseObject); ok {
+		return validResponse.VisitOverridePricesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

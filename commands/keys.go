@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -110,34 +109,13 @@ func keyView(key keys.Key, version int64, at time.Time) api.Key {
 
 // nanoUSD reads an amount of dollars that a client sent in a field, or refuses it; nil stays nil.
 func nanoUSD(field string, sent *json.Number) (*int64, error) {
-	amount, err := amountOf(field, sent)
-	if amount == nil || err != nil {
-		return nil, err
+	amount, reason := moneyOf(sent)
+	if reason != "" {
+		return nil, invalidMoney(map[string]any{field: reason})
+	}
+	if amount == nil {
+		return nil, nil //nolint:nilnil // nothing was sent
 	}
 	nano := int64(*amount / domain.NanoUSD)
 	return &nano, nil
-}
-
-// moneyPlaces are the decimal places that the contract has for money.
-const moneyPlaces = 6
-
-func amountOf(field string, sent *json.Number) (*domain.Amount, error) {
-	if sent == nil {
-		return nil, nil //nolint:nilnil // nothing was sent
-	}
-	amount, err := domain.ParseAmount(sent.String(), moneyPlaces)
-	if err != nil {
-		return nil, &domain.Refusal{
-			Kind: domain.Invalid, Code: "validation_failed", Message: "An amount of money does not fit.",
-			Details: map[string]any{field: reasonOf(err)},
-		}
-	}
-	return &amount, nil
-}
-
-func reasonOf(err error) string {
-	if errors.Is(err, domain.ErrNotAnAmount) || errors.Is(err, domain.ErrAmountTooLarge) {
-		return err.Error()
-	}
-	return "must not have more than 6 decimal places"
 }

@@ -7,6 +7,7 @@ func tablesOf(path string) []string {
 	for prefix, projections := range map[string][]string{
 		"/api/v1/router/providers": tables,
 		"/api/v1/keys":             keyTables,
+		"/api/v1/cost/pricing":     priceTables,
 	} {
 		if strings.HasPrefix(path, prefix) {
 			return projections

@@ -27,7 +27,7 @@ const (
 // Errors of ParseAmount; their texts are for the one who sent the amount.
 var (
 	ErrNotAnAmount    = errors.New("must be a number of dollars")
-	ErrTooManyPlaces  = errors.New("must not have more decimal places")
+	ErrTooManyPlaces  = errors.New("has too many decimal places")
 	ErrAmountTooLarge = errors.New("must be smaller")
 )
 
@@ -55,7 +55,7 @@ func ParseAmount(text string, places int) (Amount, error) {
 		digits, exponent = digits[:len(digits)-1], exponent+1
 	}
 	if -exponent > min(places, amountPlaces) {
-		return 0, fmt.Errorf("%w than %d", ErrTooManyPlaces, min(places, amountPlaces))
+		return 0, fmt.Errorf("%w: at most %d", ErrTooManyPlaces, min(places, amountPlaces))
 	}
 	amount, err := strconv.ParseInt(sign(mantissa)+digits+strings.Repeat("0", exponent+amountPlaces), decimalBase, 64)
 	if err != nil {

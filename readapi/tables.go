@@ -7,6 +7,8 @@ func TablesOf(operation string) []string {
 		return []string{"providers"}
 	case "listKeys", "getKey":
 		return []string{"keys"}
+	case "listPrices":
+		return []string{"prices"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
+	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/eventstore"
 )
@@ -27,6 +28,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[providers.Sampled](),
 		eventstore.Define[keys.Created](),
 		eventstore.Define[keys.Revoked](),
+		eventstore.Define[prices.Overridden](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
@@ -40,5 +42,5 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return slices.Concat(providers.Events(), keys.Events(), audit.Events(), operations.Events())
+	return slices.Concat(providers.Events(), keys.Events(), prices.Events(), audit.Events(), operations.Events())
 }

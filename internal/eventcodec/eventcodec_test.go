@@ -12,6 +12,7 @@ import (
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
+	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/internal/eventcodec"
 )
@@ -46,6 +47,10 @@ func examples() []domain.Event {
 			Config: keys.Config{Name: "CI", DepartmentID: new("d-1"), Models: []string{"gpt-4o", "claude-*"}, RateLimitRPM: &limit, BudgetNanoUSD: &limit, ExpiresAt: &at},
 		},
 		keys.Revoked{KeyID: id},
+		prices.Overridden{Overrides: []prices.Override{{
+			ProviderType: "openai", Model: "gpt-4o", EffectiveFrom: at,
+			Rates: prices.Rates{Input: 20_000_000_000, CacheRead: 10_000_000_000, CacheWrite: 25_000_000_000, Output: 80_000_000_000, Reasoning: 80_000_000_000},
+		}}},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},

@@ -15,6 +15,7 @@ var (
 	_ api.TestConnectionResponseObject     = Answer{}
 	_ api.CreateKeyResponseObject          = Answer{}
 	_ api.RevokeKeyResponseObject          = Answer{}
+	_ api.OverridePricesResponseObject     = Answer{}
 	_ api.RetryProjectionResponseObject    = Answer{}
 	_ api.RetryJobResponseObject           = Answer{}
 	_ api.DiscardJobResponseObject         = Answer{}
@@ -40,6 +41,9 @@ func (a Answer) VisitCreateKeyResponse(w http.ResponseWriter) error { return a.w
 
 // VisitRevokeKeyResponse sends the answer.
 func (a Answer) VisitRevokeKeyResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitOverridePricesResponse sends the answer.
+func (a Answer) VisitOverridePricesResponse(w http.ResponseWriter) error { return a.write(w) }
 
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -21,3 +21,11 @@ func (h *handlers) CreateKey(ctx context.Context, _ api.CreateKeyRequestObject) 
 func (h *handlers) RevokeKey(ctx context.Context, _ api.RevokeKeyRequestObject) (api.RevokeKeyResponseObject, error) {
 	return h.written(ctx, "revokeKey")
 }
+
+func (h *handlers) ListPrices(ctx context.Context, _ api.ListPricesRequestObject) (api.ListPricesResponseObject, error) {
+	return nil, h.arrive(ctx, "listPrices")
+}
+
+func (h *handlers) OverridePrices(ctx context.Context, _ api.OverridePricesRequestObject) (api.OverridePricesResponseObject, error) {
+	return h.written(ctx, "overridePrices")
+}
