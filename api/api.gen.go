@@ -195,6 +195,48 @@ func (e JobStatus) Valid() bool {
 	}
 }
 
+// Defines values for KeyStatus.
+const (
+	KeyStatusActive  KeyStatus = "active"
+	KeyStatusExpired KeyStatus = "expired"
+	KeyStatusRevoked KeyStatus = "revoked"
+)
+
+// Valid indicates whether the value is a known member of the KeyStatus enum.
+func (e KeyStatus) Valid() bool {
+	switch e {
+	case KeyStatusActive:
+		return true
+	case KeyStatusExpired:
+		return true
+	case KeyStatusRevoked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PriceSource.
+const (
+	PriceSourceFree     PriceSource = "free"
+	PriceSourceList     PriceSource = "list"
+	PriceSourceOverride PriceSource = "override"
+)
+
+// Valid indicates whether the value is a known member of the PriceSource enum.
+func (e PriceSource) Valid() bool {
+	switch e {
+	case PriceSourceFree:
+		return true
+	case PriceSourceList:
+		return true
+	case PriceSourceOverride:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProjectionStatus.
 const (
 	ProjectionStatusLive       ProjectionStatus = "live"
@@ -488,6 +530,104 @@ type ConnectionTestEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// CreateKey defines model for CreateKey.
+type CreateKey struct {
+	// BudgetUsd US dollars with at most 6 decimal places; null is no limit.
+	//
+	// Example: 250
+	BudgetUsd *KeyBudget `json:"budget_usd,omitempty"`
+
+	// DepartmentID Example: support
+	DepartmentID *string `json:"department_id,omitempty"`
+
+	// ExpiresAt The first moment at which it does not work; null is never.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Models What it may call, by exact name or by a prefix with a trailing `*`; empty is everything.
+	//
+	// Example: ["gpt-4o-mini","claude-*"]
+	Models []string `json:"models,omitempty"`
+
+	// Name For people; need not be unique. Space at either end is cut off.
+	//
+	// Example: Support bot
+	Name string `json:"name"`
+
+	// RateLimitRPM Null is no limit.
+	//
+	// Example: 500
+	RateLimitRPM *RateLimit `json:"rate_limit_rpm,omitempty"`
+}
+
+// CreatedKey defines model for CreatedKey.
+type CreatedKey struct {
+	// BudgetUsd What its calls may cost; null is no limit.
+	//
+	// Example: 250
+	BudgetUsd *json.Number `json:"budget_usd"`
+
+	// CreatedAt Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The id of who made it.
+	//
+	// Example: 5b1f6b5e-5f2c-4b8e-9c55-0f1c2f2b7a10
+	CreatedBy string `json:"created_by"`
+
+	// DepartmentID On whose account its calls are; null is nobody's in particular.
+	//
+	// Example: support
+	DepartmentID *string `json:"department_id"`
+
+	// ExpiresAt The first moment at which it does not work; null is never.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// Hint The last characters of the secret, to tell keys apart by.
+	//
+	// Example: x7Qk
+	Hint string `json:"hint"`
+
+	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e15
+	ID string `json:"id"`
+
+	// Key The key itself, in this answer only; null in a repeated one.
+	//
+	// Example: ak_acme.01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e15.EXAMPLE
+	Key *string `json:"key"`
+
+	// Models What it may call, by exact name or by a prefix with a trailing `*`; empty is everything.
+	//
+	// Example: ["gpt-4o-mini","claude-*"]
+	Models []string `json:"models"`
+
+	// Name Example: Support bot
+	Name string `json:"name"`
+
+	// RateLimitRPM Requests a minute; null is no limit.
+	//
+	// Example: 600
+	RateLimitRPM *int64     `json:"rate_limit_rpm"`
+	RevokedAt    *time.Time `json:"revoked_at"`
+	Status       KeyStatus  `json:"status"`
+
+	// Version As in the `ETag`.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// CreatedKeyEnvelope defines model for CreatedKeyEnvelope.
+type CreatedKeyEnvelope struct {
+	Data CreatedKey `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
 // CredentialField defines model for CredentialField.
 type CredentialField struct {
 	// Default Example: 2024-02-01
@@ -673,6 +813,84 @@ type JobListEnvelope struct {
 // JobStatus `failed` is work that was given up after its last attempt and waits for a person.
 type JobStatus string
 
+// Key defines model for Key.
+type Key struct {
+	// BudgetUsd What its calls may cost; null is no limit.
+	//
+	// Example: 250
+	BudgetUsd *json.Number `json:"budget_usd"`
+
+	// CreatedAt Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The id of who made it.
+	//
+	// Example: 5b1f6b5e-5f2c-4b8e-9c55-0f1c2f2b7a10
+	CreatedBy string `json:"created_by"`
+
+	// DepartmentID On whose account its calls are; null is nobody's in particular.
+	//
+	// Example: support
+	DepartmentID *string `json:"department_id"`
+
+	// ExpiresAt The first moment at which it does not work; null is never.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// Hint The last characters of the secret, to tell keys apart by.
+	//
+	// Example: x7Qk
+	Hint string `json:"hint"`
+
+	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e15
+	ID string `json:"id"`
+
+	// Models What it may call, by exact name or by a prefix with a trailing `*`; empty is everything.
+	//
+	// Example: ["gpt-4o-mini","claude-*"]
+	Models []string `json:"models"`
+
+	// Name Example: Support bot
+	Name string `json:"name"`
+
+	// RateLimitRPM Requests a minute; null is no limit.
+	//
+	// Example: 600
+	RateLimitRPM *int64     `json:"rate_limit_rpm"`
+	RevokedAt    *time.Time `json:"revoked_at"`
+	Status       KeyStatus  `json:"status"`
+
+	// Version As in the `ETag`.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// KeyBudget US dollars with at most 6 decimal places; null is no limit.
+//
+// Example: 250
+type KeyBudget = json.Number
+
+// KeyEnvelope defines model for KeyEnvelope.
+type KeyEnvelope struct {
+	Data Key `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// KeyListEnvelope defines model for KeyListEnvelope.
+type KeyListEnvelope struct {
+	Data []Key `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// KeyStatus defines model for KeyStatus.
+type KeyStatus string
+
 // ListMeta About the answer itself and the page that it is.
 type ListMeta struct {
 	Pagination Pagination `json:"pagination"`
@@ -686,6 +904,24 @@ type ListMeta struct {
 	//
 	// Example: 2025-06-13T09:41:07.123456Z
 	Timestamp time.Time `json:"timestamp"`
+}
+
+// LongContextPrice What all tokens of a call with a long prompt cost, in US dollars per million.
+type LongContextPrice struct {
+	// AbovePromptTokens Example: 200000
+	AbovePromptTokens int64 `json:"above_prompt_tokens"`
+
+	// CacheWriteUsdPer1M Example: 2.5
+	CacheWriteUsdPer1M json.Number `json:"cache_write_usd_per_1m"`
+
+	// CachedInputUsdPer1M Example: 0.25
+	CachedInputUsdPer1M json.Number `json:"cached_input_usd_per_1m"`
+
+	// InputUsdPer1M Example: 2.5
+	InputUsdPer1M json.Number `json:"input_usd_per_1m"`
+
+	// OutputUsdPer1M Example: 15
+	OutputUsdPer1M json.Number `json:"output_usd_per_1m"`
 }
 
 // Me defines model for Me.
@@ -733,6 +969,25 @@ type Meta struct {
 // OpenAIObject As OpenAI documents it.
 type OpenAIObject map[string]interface{}
 
+// OverriddenPrices defines model for OverriddenPrices.
+type OverriddenPrices struct {
+	// Prices In the order in which they were sent.
+	Prices []Price `json:"prices"`
+}
+
+// OverriddenPricesEnvelope defines model for OverriddenPricesEnvelope.
+type OverriddenPricesEnvelope struct {
+	Data OverriddenPrices `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// OverridePrices defines model for OverridePrices.
+type OverridePrices struct {
+	Prices []PriceOverride `json:"prices"`
+}
+
 // Pagination defines model for Pagination.
 type Pagination struct {
 	// Limit The limit that was applied.
@@ -748,6 +1003,92 @@ type Pagination struct {
 	// Example: 3
 	Total *int64 `json:"total,omitempty"`
 }
+
+// Price What a model costs from a moment on, in US dollars per million tokens.
+type Price struct {
+	// CacheWriteUsdPer1M Input that the provider wrote to its prompt cache.
+	//
+	// Example: 2.5
+	CacheWriteUsdPer1M json.Number `json:"cache_write_usd_per_1m"`
+
+	// CachedInputUsdPer1M Input that the provider had in its prompt cache.
+	//
+	// Example: 1.25
+	CachedInputUsdPer1M json.Number `json:"cached_input_usd_per_1m"`
+
+	// EffectiveFrom Null: from the beginning, as far as is known.
+	//
+	// Example: 2025-03-22T00:00:00Z
+	EffectiveFrom *time.Time `json:"effective_from"`
+
+	// InputUsdPer1M Example: 2.5
+	InputUsdPer1M json.Number `json:"input_usd_per_1m"`
+
+	// IsCurrent Whether it holds now.
+	//
+	// Example: true
+	IsCurrent bool `json:"is_current"`
+
+	// LongContext Dearer prices of calls with long prompts, if any.
+	//
+	// Example: []
+	LongContext []LongContextPrice `json:"long_context"`
+
+	// Model Example: gpt-4o
+	Model string `json:"model"`
+
+	// OutputUsdPer1M Reasoning included.
+	//
+	// Example: 10
+	OutputUsdPer1M json.Number  `json:"output_usd_per_1m"`
+	ProviderType   ProviderType `json:"provider_type"`
+
+	// Source `list` is Archon's own; `free` is what runs on machines of the tenant's own.
+	Source PriceSource `json:"source"`
+}
+
+// PriceListEnvelope defines model for PriceListEnvelope.
+type PriceListEnvelope struct {
+	Data []Price `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// PriceOverride US dollars per million tokens with at most 6 decimal places, however long the prompt.
+type PriceOverride struct {
+	// CacheWriteUsdPer1M As input where it is left out.
+	//
+	// Example: 2.5
+	CacheWriteUsdPer1M *json.Number `json:"cache_write_usd_per_1m,omitempty"`
+
+	// CachedInputUsdPer1M As input where it is left out.
+	//
+	// Example: 1
+	CachedInputUsdPer1M *json.Number `json:"cached_input_usd_per_1m,omitempty"`
+
+	// EffectiveFrom From when on; now where it is left out.
+	//
+	// Example: 2027-01-01T00:00:00Z
+	EffectiveFrom *time.Time `json:"effective_from,omitempty"`
+
+	// InputUsdPer1M Example: 2
+	InputUsdPer1M json.Number `json:"input_usd_per_1m"`
+
+	// Model As the provider names it in its answers; for Azure the base model of the deployment.
+	//
+	// Example: gpt-4o
+	Model string `json:"model"`
+
+	// OutputUsdPer1M Reasoning included.
+	//
+	// Example: 8
+	OutputUsdPer1M json.Number  `json:"output_usd_per_1m"`
+	ProviderType   ProviderType `json:"provider_type"`
+}
+
+// PriceSource `list` is Archon's own; `free` is what runs on machines of the tenant's own.
+type PriceSource string
 
 // Projection defines model for Projection.
 type Projection struct {
@@ -1185,6 +1526,9 @@ type Cursor = string
 // JobID defines model for JobID.
 type JobID = string
 
+// KeyID defines model for KeyID.
+type KeyID = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1242,11 +1586,35 @@ type VerifyAuditParams struct {
 	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
 }
 
+// ListPricesParams defines parameters for ListPrices.
+type ListPricesParams struct {
+	// ProviderType Only prices of this type of provider.
+	ProviderType *ProviderType `form:"provider_type,omitempty" json:"provider_type,omitempty"`
+
+	// Model Only prices listed under exactly this name.
+	Model *FilterText `form:"model,omitempty" json:"model,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
 	// Status Only jobs in this state.
 	Status *JobStatus `form:"status,omitempty" json:"status,omitempty"`
 
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
 	// Limit How many entries to return at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -1299,6 +1667,12 @@ type GetProviderHealthParams struct {
 	Window *Window `form:"window,omitempty" json:"window,omitempty"`
 }
 
+// OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
+type OverridePricesJSONRequestBody = OverridePrices
+
+// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
+type CreateKeyJSONRequestBody = CreateKey
+
 // RegisterProviderJSONRequestBody defines body for RegisterProvider for application/json ContentType.
 type RegisterProviderJSONRequestBody = RegisterProvider
 
@@ -1322,6 +1696,12 @@ type ServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx echo.Context, params VerifyAuditParams) error
+	// ListPrices List prices
+	// (GET /api/v1/cost/pricing)
+	ListPrices(ctx echo.Context, params ListPricesParams) error
+	// OverridePrices Override prices
+	// (PUT /api/v1/cost/pricing)
+	OverridePrices(ctx echo.Context) error
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx echo.Context, params ListJobsParams) error
@@ -1331,6 +1711,18 @@ type ServerInterface interface {
 	// RetryJob Queue a failed job again
 	// (POST /api/v1/jobs/{id}/retry)
 	RetryJob(ctx echo.Context, id JobID) error
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(ctx echo.Context, params ListKeysParams) error
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(ctx echo.Context) error
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(ctx echo.Context, id KeyID) error
+	// GetKey Read an API key
+	// (GET /api/v1/keys/{id})
+	GetKey(ctx echo.Context, id KeyID) error
 	// GetMe Who the token says the caller is
 	// (GET /api/v1/me)
 	GetMe(ctx echo.Context) error
@@ -1506,6 +1898,54 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 	return err
 }
 
+// ListPrices converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPrices(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPricesParams
+	// ------------- Optional query parameter "provider_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "provider_type", ctx.QueryParams(), &params.ProviderType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter provider_type: %s", err))
+	}
+
+	// ------------- Optional query parameter "model" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model", ctx.QueryParams(), &params.Model, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPrices(ctx, params)
+	return err
+}
+
+// OverridePrices converts echo context to params.
+func (w *ServerInterfaceWrapper) OverridePrices(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.OverridePrices(ctx)
+	return err
+}
+
 // ListJobs converts echo context to params.
 func (w *ServerInterfaceWrapper) ListJobs(ctx echo.Context) error {
 	var err error
@@ -1567,6 +2007,72 @@ func (w *ServerInterfaceWrapper) RetryJob(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RetryJob(ctx, id)
+	return err
+}
+
+// ListKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListKeys(ctx, params)
+	return err
+}
+
+// CreateKey converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateKey(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateKey(ctx)
+	return err
+}
+
+// RevokeKey converts echo context to params.
+func (w *ServerInterfaceWrapper) RevokeKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RevokeKey(ctx, id)
+	return err
+}
+
+// GetKey converts echo context to params.
+func (w *ServerInterfaceWrapper) GetKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetKey(ctx, id)
 	return err
 }
 
@@ -1892,9 +2398,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/pricing", wrapper.OverridePrices, options.OperationMiddlewares["overridePrices"]...)
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/discard", wrapper.DiscardJob, options.OperationMiddlewares["discardJob"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/retry", wrapper.RetryJob, options.OperationMiddlewares["retryJob"]...)
+	router.GET(options.BaseURL+"/api/v1/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
+	router.POST(options.BaseURL+"/api/v1/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
+	router.DELETE(options.BaseURL+"/api/v1/keys/:id", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.GET(options.BaseURL+"/api/v1/keys/:id", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
 	router.GET(options.BaseURL+"/api/v1/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/v1/projections", wrapper.ListProjections, options.OperationMiddlewares["listProjections"]...)
 	router.POST(options.BaseURL+"/api/v1/projections/:name/retry", wrapper.RetryProjection, options.OperationMiddlewares["retryProjection"]...)
@@ -1953,6 +2465,60 @@ func (response VerifyAudit200JSONResponse) VisitVerifyAuditResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPricesRequestObject struct {
+	Params ListPricesParams
+}
+
+type ListPricesResponseObject interface {
+	VisitListPricesResponse(w http.ResponseWriter) error
+}
+
+type ListPrices200JSONResponse PriceListEnvelope
+
+func (response ListPrices200JSONResponse) VisitListPricesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OverridePricesRequestObject struct {
+	Body *OverridePricesJSONRequestBody
+}
+
+type OverridePricesResponseObject interface {
+	VisitOverridePricesResponse(w http.ResponseWriter) error
+}
+
+type OverridePrices200ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type OverridePrices200JSONResponse struct {
+	Body    OverriddenPricesEnvelope
+	Headers OverridePrices200ResponseHeaders
+}
+
+func (response OverridePrices200JSONResponse) VisitOverridePricesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2038,6 +2604,124 @@ func (response RetryJob200JSONResponse) VisitRetryJobResponse(w http.ResponseWri
 	w.Header().Set("Content-Type", "application/json")
 	if response.Headers.XEventPosition != nil {
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeysRequestObject struct {
+	Params ListKeysParams
+}
+
+type ListKeysResponseObject interface {
+	VisitListKeysResponse(w http.ResponseWriter) error
+}
+
+type ListKeys200JSONResponse KeyListEnvelope
+
+func (response ListKeys200JSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateKeyRequestObject struct {
+	Body *CreateKeyJSONRequestBody
+}
+
+type CreateKeyResponseObject interface {
+	VisitCreateKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateKey201ResponseHeaders struct {
+	ETag           *string
+	Location       *string
+	XEventPosition *int64
+}
+
+type CreateKey201JSONResponse struct {
+	Body    CreatedKeyEnvelope
+	Headers CreateKey201ResponseHeaders
+}
+
+func (response CreateKey201JSONResponse) VisitCreateKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeyRequestObject struct {
+	ID KeyID `json:"id"`
+}
+
+type RevokeKeyResponseObject interface {
+	VisitRevokeKeyResponse(w http.ResponseWriter) error
+}
+
+type RevokeKey204ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type RevokeKey204Response struct {
+	Headers RevokeKey204ResponseHeaders
+}
+
+func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetKeyRequestObject struct {
+	ID KeyID `json:"id"`
+}
+
+type GetKeyResponseObject interface {
+	VisitGetKeyResponse(w http.ResponseWriter) error
+}
+
+type GetKey200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetKey200JSONResponse struct {
+	Body    KeyEnvelope
+	Headers GetKey200ResponseHeaders
+}
+
+func (response GetKey200JSONResponse) VisitGetKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
 	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
@@ -2507,6 +3191,12 @@ type StrictServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx context.Context, request VerifyAuditRequestObject) (VerifyAuditResponseObject, error)
+	// ListPrices List prices
+	// (GET /api/v1/cost/pricing)
+	ListPrices(ctx context.Context, request ListPricesRequestObject) (ListPricesResponseObject, error)
+	// OverridePrices Override prices
+	// (PUT /api/v1/cost/pricing)
+	OverridePrices(ctx context.Context, request OverridePricesRequestObject) (OverridePricesResponseObject, error)
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
@@ -2516,6 +3206,18 @@ type StrictServerInterface interface {
 	// RetryJob Queue a failed job again
 	// (POST /api/v1/jobs/{id}/retry)
 	RetryJob(ctx context.Context, request RetryJobRequestObject) (RetryJobResponseObject, error)
+	// ListKeys List API keys
+	// (GET /api/v1/keys)
+	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
+	// CreateKey Create an API key
+	// (POST /api/v1/keys)
+	CreateKey(ctx context.Context, request CreateKeyRequestObject) (CreateKeyResponseObject, error)
+	// RevokeKey Revoke an API key
+	// (DELETE /api/v1/keys/{id})
+	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
+	// GetKey Read an API key
+	// (GET /api/v1/keys/{id})
+	GetKey(ctx context.Context, request GetKeyRequestObject) (GetKeyResponseObject, error)
 	// GetMe Who the token says the caller is
 	// (GET /api/v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -2628,6 +3330,77 @@ func (sh *strictHandler) VerifyAudit(ctx echo.Context, params VerifyAuditParams)
 	return nil
 }
 
+// ListPrices operation middleware
+func (sh *strictHandler) ListPrices(ctx echo.Context, params ListPricesParams) error {
+	var request ListPricesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPrices(ctx.Request().Context(), request.(ListPricesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPrices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPricesResponseObject); ok {
+		return validResponse.VisitListPricesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// OverridePrices operation middleware
+func (sh *strictHandler) OverridePrices(ctx echo.Context) error {
+	var request OverridePricesRequestObject
+
+	var body OverridePricesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.OverridePrices(ctx.Request().Context(), request.(OverridePricesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OverridePrices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(OverridePricesResponseObject); ok {
+		return validResponse.VisitOverridePricesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListJobs operation middleware
 func (sh *strictHandler) ListJobs(ctx echo.Context, params ListJobsParams) error {
 	var request ListJobsRequestObject
@@ -2697,6 +3470,127 @@ func (sh *strictHandler) RetryJob(ctx echo.Context, id JobID) error {
 		return err
 	} else if validResponse, ok := response.(RetryJobResponseObject); ok {
 		return validResponse.VisitRetryJobResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListKeys operation middleware
+func (sh *strictHandler) ListKeys(ctx echo.Context, params ListKeysParams) error {
+	var request ListKeysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListKeys(ctx.Request().Context(), request.(ListKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListKeysResponseObject); ok {
+		return validResponse.VisitListKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateKey operation middleware
+func (sh *strictHandler) CreateKey(ctx echo.Context) error {
+	var request CreateKeyRequestObject
+
+	var body CreateKeyJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateKey(ctx.Request().Context(), request.(CreateKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateKeyResponseObject); ok {
+		return validResponse.VisitCreateKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RevokeKey operation middleware
+func (sh *strictHandler) RevokeKey(ctx echo.Context, id KeyID) error {
+	var request RevokeKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeKey(ctx.Request().Context(), request.(RevokeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RevokeKeyResponseObject); ok {
+		return validResponse.VisitRevokeKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetKey operation middleware
+func (sh *strictHandler) GetKey(ctx echo.Context, id KeyID) error {
+	var request GetKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetKey(ctx.Request().Context(), request.(GetKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetKeyResponseObject); ok {
+		return validResponse.VisitGetKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -15,9 +15,20 @@ type response struct {
 	status int
 	// data goes into the envelope; there is none with 204.
 	data any
+	// once, where set, takes the place of data in the first answer: data is what is remembered, and what a repetition
+	// gets, so a secret that is shown once is in once alone.
+	once any
 	// version, where not 0, becomes the ETag.
 	version  int64
 	location string
+}
+
+// first is the response as it is answered, the rest of it as it is remembered.
+func (r response) first() response {
+	if r.once != nil {
+		r.data = r.once
+	}
+	return r
 }
 
 // answer renders the response for the request that ctx belongs to. position is what the client can wait for.

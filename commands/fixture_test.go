@@ -20,6 +20,7 @@ import (
 	"github.com/archonhq/archon/internal/eventcodec"
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/internal/secrets"
+	"github.com/archonhq/archon/readapi"
 )
 
 // fixture is the use cases over a real database and a real secret store; only the provider and the read side are stood in
@@ -30,6 +31,8 @@ type fixture struct {
 	wire      *wire
 	waits     *waits
 	providers *commands.Providers
+	keys      *commands.Keys
+	prices    *commands.Prices
 	writes    *commands.Writes
 }
 
@@ -57,6 +60,8 @@ func newFixture() *fixture {
 			return api.Provider{HealthStatus: "healthy"}, nil
 		},
 	}
+	f.keys = &commands.Keys{Handler: handler, Reads: reads}
+	f.prices = &commands.Prices{Handler: handler, Reads: reads, Show: readapi.PriceOf}
 	f.writes = &commands.Writes{
 		Repeats: &commands.Repeats{Log: f.store, Key: []byte("fingerprints")}, Refusals: &commands.Refusals{Handler: handler}, Reads: reads,
 	}

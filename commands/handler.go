@@ -195,11 +195,17 @@ func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, met
 	}
 	var answer httpx.Answer
 	render := func(events []eventstore.Recorded) (encoded []byte, err error) {
-		answer, err = t.answer(after, version, events[0].Time()).answer(ctx, events[len(events)-1].Position)
-		if err != nil {
+		made, position := t.answer(after, version, events[0].Time()), events[len(events)-1].Position
+		if answer, err = made.first().answer(ctx, position); err != nil {
 			return nil, err
 		}
-		return encodeAnswer(answer)
+		remembered := answer
+		if made.once != nil {
+			if remembered, err = made.answer(ctx, position); err != nil {
+				return nil, err
+			}
+		}
+		return encodeAnswer(remembered)
 	}
 	if caller.Idempotency != nil {
 		request.CommandID = caller.Idempotency.CommandID
@@ -212,7 +218,7 @@ func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, met
 	case result.Duplicate:
 		return again(caller.Idempotency, result.Last, result.Fingerprint, result.Answer)
 	case caller.Idempotency == nil:
-		answer, err = t.answer(after, version, time.UnixMicro(result.OccurredAt).UTC()).answer(ctx, result.Last)
+		answer, err = t.answer(after, version, time.UnixMicro(result.OccurredAt).UTC()).first().answer(ctx, result.Last)
 	}
 	return outcome{Answer: answer, position: result.Last}, err
 }

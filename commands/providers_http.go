@@ -108,15 +108,9 @@ func providerID(sent string) (string, error) {
 	return id.String(), nil
 }
 
-// finish answers a command, after the read tables show what it did. A refusal may be due to the command itself, which a
-// twin of the request has handled on another node: then the first answer counts.
+// finish answers a command on a provider.
 func (p *Providers) finish(ctx context.Context, caller Caller, done outcome, err error) (httpx.Answer, error) {
-	if err != nil {
-		if done, err = p.Handler.orEarlier(ctx, caller, err); err != nil {
-			return httpx.Answer{}, err
-		}
-	}
-	return p.Reads.settle(ctx, done, caller.Tenant, tables...), nil
+	return finish(ctx, p.Handler, p.Reads, caller, done, err, tables...)
 }
 
 // credentialsOf puts api_key, which is short for credentials.api_key, where it belongs.

@@ -44,6 +44,17 @@ type ReadYourWrites struct {
 	Bound time.Duration
 }
 
+// finish answers a command, after the read tables show what it did. A refusal may be due to the command itself, which a
+// twin of the request has handled on another node: then the first answer counts.
+func finish(ctx context.Context, h *Handler, reads ReadYourWrites, caller Caller, done outcome, err error, projections ...string) (httpx.Answer, error) {
+	if err != nil {
+		if done, err = h.orEarlier(ctx, caller, err); err != nil {
+			return httpx.Answer{}, err
+		}
+	}
+	return reads.settle(ctx, done, caller.Tenant, projections...), nil
+}
+
 // settle waits for a command's position in projections, unless the client does not want to, and returns its answer.
 func (r ReadYourWrites) settle(ctx context.Context, done outcome, tenant string, projections ...string) httpx.Answer {
 	request := httpx.From(ctx)

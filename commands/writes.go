@@ -30,7 +30,7 @@ func (w *Writes) Begin(ctx context.Context, request *httpx.Request) (httpx.Begun
 	}
 	begun.Context = withIdempotency(ctx, named)
 	if earlier != nil {
-		answer := w.Reads.settle(ctx, *earlier, request.Principal.Tenant, tables...)
+		answer := w.Reads.settle(ctx, *earlier, request.Principal.Tenant, tablesOf(request.Path)...)
 		begun.Answer = &answer
 		httpx.MarkRecorded(ctx)
 	}
@@ -63,6 +63,8 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 		isID                            func(string) bool
 	}{
 		{"/api/v1/router/providers", "provider", "id", isUUID},
+		{"/api/v1/keys", "key", "id", isUUID},
+		{"/api/v1/cost/pricing", "pricebook", "id", isUUID},
 		{"/api/v1/jobs", "job", "id", isUUID},
 		{"/api/v1/projections", "projection", "name", isProjectionName},
 	} {

@@ -5,6 +5,10 @@ func TablesOf(operation string) []string {
 	switch operation {
 	case "listProviders", "getProvider", "getProvidersHealth", "listProviderHealth", "getProviderHealth":
 		return []string{"providers"}
+	case "listKeys", "getKey":
+		return []string{"keys"}
+	case "listPrices":
+		return []string{"prices"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

@@ -7,7 +7,9 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
+	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/domain/usage"
@@ -26,6 +28,9 @@ func New() *eventstore.Codec {
 		eventstore.Define[providers.NameReleased](),
 		eventstore.Define[providers.Probed](),
 		eventstore.Define[providers.Sampled](),
+		eventstore.Define[keys.Created](),
+		eventstore.Define[keys.Revoked](),
+		eventstore.Define[prices.Overridden](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
@@ -42,5 +47,7 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return slices.Concat(providers.Events(), audit.Events(), operations.Events(), usage.Events(), routing.Events())
+	return slices.Concat(
+		providers.Events(), keys.Events(), prices.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
+	)
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
+	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/domain/usage"
@@ -43,6 +45,15 @@ func examples() []domain.Event {
 		providers.NameReleased{ProviderID: id, Name: "Azure Ost"},
 		providers.Probed{ProviderID: id, LatencyMS: 37, Error: "401: no such key", Failures: 2, Trigger: providers.OnSchedule, CheckedAt: at},
 		providers.Sampled{ProviderID: id, From: at.Truncate(time.Second), To: at, Requests: 2, Errors: 1, Latency: latency},
+		keys.Created{
+			KeyID: id, SecretHash: keys.Hash("s"), Hint: "x7Qk", CreatedBy: "u-1",
+			Config: keys.Config{Name: "CI", DepartmentID: new("d-1"), Models: []string{"gpt-4o", "claude-*"}, RateLimitRPM: &limit, BudgetNanoUSD: &limit, ExpiresAt: &at},
+		},
+		keys.Revoked{KeyID: id},
+		prices.Overridden{Overrides: []prices.Override{{
+			ProviderType: "openai", Model: "gpt-4o", EffectiveFrom: at,
+			Rates: prices.Rates{Input: 20_000_000_000, CacheRead: 10_000_000_000, CacheWrite: 25_000_000_000, Output: 80_000_000_000, Reasoning: 80_000_000_000},
+		}}},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},
@@ -123,6 +134,8 @@ func folder(context string) string {
 	switch context {
 	case "provider", "providername", "providerhealth":
 		return "providers"
+	case "key":
+		return "keys"
 	case "projection", "job":
 		return "operations"
 	}

@@ -13,6 +13,9 @@ var (
 	_ api.RemoveProviderResponseObject     = Answer{}
 	_ api.ReplaceCredentialsResponseObject = Answer{}
 	_ api.TestConnectionResponseObject     = Answer{}
+	_ api.CreateKeyResponseObject          = Answer{}
+	_ api.RevokeKeyResponseObject          = Answer{}
+	_ api.OverridePricesResponseObject     = Answer{}
 	_ api.RetryProjectionResponseObject    = Answer{}
 	_ api.RetryJobResponseObject           = Answer{}
 	_ api.DiscardJobResponseObject         = Answer{}
@@ -34,6 +37,15 @@ func (a Answer) VisitReplaceCredentialsResponse(w http.ResponseWriter) error { r
 
 // VisitTestConnectionResponse sends the answer.
 func (a Answer) VisitTestConnectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitCreateKeyResponse sends the answer.
+func (a Answer) VisitCreateKeyResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRevokeKeyResponse sends the answer.
+func (a Answer) VisitRevokeKeyResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitOverridePricesResponse sends the answer.
+func (a Answer) VisitOverridePricesResponse(w http.ResponseWriter) error { return a.write(w) }
 
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -30,11 +30,15 @@ type handlers struct {
 
 type writeHandlers struct {
 	*commands.Providers
+	*commands.Keys
+	*commands.Prices
 	*commands.Operations
 }
 
 type readHandlers struct {
 	*readapi.Providers
+	*readapi.Keys
+	*readapi.Prices
 	*readapi.Audit
 	*readapi.Operations
 	readapi.Me
@@ -52,9 +56,15 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	handler := providers.Handler
 	e, err := httpx.New(httpx.Config{
 		Handlers: handlers{
-			writeHandlers{Providers: providers, Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads}},
+			writeHandlers{
+				Providers: providers, Keys: &commands.Keys{Handler: handler, Reads: providers.Reads},
+				Prices:     &commands.Prices{Handler: handler, Reads: providers.Reads, Show: readapi.PriceOf},
+				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
+			},
 			readHandlers{
-				Providers: n.providerReads(), Audit: &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
+				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
+				Prices:     &readapi.Prices{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
+				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
 			},
 		},

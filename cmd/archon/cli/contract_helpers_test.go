@@ -32,6 +32,8 @@ const (
 	projectionsPath = "/api/v1/projections"
 	jobsPath        = "/api/v1/jobs"
 	mePath          = "/api/v1/me"
+	keysPath        = "/api/v1/keys"
+	pricingPath     = "/api/v1/cost/pricing"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.

@@ -24,7 +24,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	const victim, attacker = "victim", "attacker"
 	var s *surface
 	var theirs, mine string
-	var theirProvider, theirJob string
+	var theirProvider, theirJob, theirKey string
 
 	BeforeAll(func() {
 		place := install()
@@ -35,6 +35,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 		s.ask(http.MethodPatch, providersPath+"/"+theirProvider, theirs, map[string]any{"supported_models": []string{mark}})
 		s.ask(http.MethodPost, providersPath, theirs, openAI(mark, upstream.URL, canary))
 		s.register(mine, openAI("mine", upstream.URL, canary))
+		theirKey, _ = s.ask(http.MethodPost, keysPath, theirs, map[string]any{"name": mark}).data()["id"].(string)
+		s.ask(http.MethodPut, pricingPath, theirs, priced(map[string]any{"model": mark}))
 		theirJob = uuid.NewString()
 		ctx, conn := s.asSuperuser()
 		_, err := conn.Exec(ctx, `insert into jobs (tenant_id, uuid, topic, payload, status, attempts, last_error, finished_at)
@@ -54,6 +56,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			return []string{theirProvider}
 		case strings.HasPrefix(template, "/api/v1/jobs/{id}"):
 			return []string{theirJob}
+		case strings.HasPrefix(template, keysPath+"/{id}"):
+			return []string{theirKey}
 		}
 		return nil
 	}
@@ -89,17 +93,22 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 				if template == "/api/v1/jobs/{id}/retry" || template == "/api/v1/jobs/{id}/discard" {
 					continue // the victim's own job answers once; not needed to know that it is there
 				}
-				Expect(s.ask(http.MethodGet, providersPath+"/"+id, theirs, nil).status).To(Equal(http.StatusOK), "the victim still has it: "+at)
+				at += ": the victim still has it"
+				if strings.HasPrefix(template, keysPath) {
+					Expect(s.get(keysPath+"/"+id, theirs).data()).To(HaveKeyWithValue("status", "active"), at)
+					continue
+				}
+				Expect(s.ask(http.MethodGet, providersPath+"/"+id, theirs, nil).status).To(Equal(http.StatusOK), at)
 			}
 		})
-		Expect(covered).To(BeNumerically(">=", 8))
+		Expect(covered).To(BeNumerically(">=", 10))
 		ctx, conn := s.asSuperuser()
 		Expect(one[string](ctx, conn, `select status from jobs where uuid = $1`, theirJob)).To(Equal("failed"), "nobody touched the victim's job")
 	})
 
 	It("see nothing of each other in lists, filters, cursors and their own audit trail", func() {
 		for _, path := range []string{
-			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath,
+			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, pricingPath + "?limit=500",
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
 			providersPath + "?as_of=2999-01-01T00:00:00Z",
 		} {

@@ -1,0 +1,31 @@
+package httpx_test
+
+import (
+	"context"
+
+	"github.com/archonhq/archon/api"
+)
+
+func (h *handlers) ListKeys(ctx context.Context, _ api.ListKeysRequestObject) (api.ListKeysResponseObject, error) {
+	return nil, h.arrive(ctx, "listKeys")
+}
+
+func (h *handlers) GetKey(ctx context.Context, _ api.GetKeyRequestObject) (api.GetKeyResponseObject, error) {
+	return nil, h.arrive(ctx, "getKey")
+}
+
+func (h *handlers) CreateKey(ctx context.Context, _ api.CreateKeyRequestObject) (api.CreateKeyResponseObject, error) {
+	return h.written(ctx, "createKey")
+}
+
+func (h *handlers) RevokeKey(ctx context.Context, _ api.RevokeKeyRequestObject) (api.RevokeKeyResponseObject, error) {
+	return h.written(ctx, "revokeKey")
+}
+
+func (h *handlers) ListPrices(ctx context.Context, _ api.ListPricesRequestObject) (api.ListPricesResponseObject, error) {
+	return nil, h.arrive(ctx, "listPrices")
+}
+
+func (h *handlers) OverridePrices(ctx context.Context, _ api.OverridePricesRequestObject) (api.OverridePricesResponseObject, error) {
+	return h.written(ctx, "overridePrices")
+}
