@@ -152,7 +152,7 @@ func NotFound() *Error {
 
 // TooManyRequests is a 429 with Retry-After, rounded up to whole seconds.
 func TooManyRequests(code, message string, retryAfter time.Duration) *Error {
-	return (&Error{Status: http.StatusTooManyRequests, Code: code, Message: message}).withRetryAfter(retryAfter)
+	return (&Error{Status: http.StatusTooManyRequests, Code: code, Message: message}).WithRetryAfter(retryAfter)
 }
 
 // Unavailable is a 503 unavailable with Retry-After; the cause is logged.
@@ -160,13 +160,14 @@ func Unavailable(cause error) *Error {
 	return (&Error{
 		Status: http.StatusServiceUnavailable, Code: CodeUnavailable,
 		Message: "A component is away; nothing was changed. Try again shortly.", cause: cause,
-	}).withRetryAfter(defaultRetryAfter)
+	}).WithRetryAfter(defaultRetryAfter)
 }
 
 // defaultRetryAfter is how long a client is asked to wait where nothing is known: embedded PostgreSQL restarts in less.
 const defaultRetryAfter = time.Second
 
-func (e *Error) withRetryAfter(wait time.Duration) *Error {
+// WithRetryAfter returns a copy that says when to try again, in whole seconds, rounded up.
+func (e *Error) WithRetryAfter(wait time.Duration) *Error {
 	seconds := max(int64((wait+time.Second-1)/time.Second), 1)
 	return e.withHeader(HeaderRetryAfter, strconv.FormatInt(seconds, 10))
 }

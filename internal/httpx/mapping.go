@@ -98,7 +98,7 @@ func fromSentinel(err error) *Error {
 		return Unavailable(err)
 	case errors.Is(err, context.DeadlineExceeded):
 		failure := &Error{Status: http.StatusGatewayTimeout, Code: CodeTimeout, Message: "The request took too long.", cause: err}
-		return failure.withRetryAfter(defaultRetryAfter)
+		return failure.WithRetryAfter(defaultRetryAfter)
 	case errors.Is(err, context.Canceled):
 		// The client is gone and reads nothing, or the node is draining and the client should ask again.
 		return Unavailable(err)

@@ -1,0 +1,114 @@
+package readapi
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/archonhq/archon/domain/keys"
+	"github.com/archonhq/archon/domain/providers"
+)
+
+// DataPlane reads what calls need of a tenant, for the data plane's memory.
+type DataPlane struct {
+	Providers *Providers
+	Prices    *Prices
+}
+
+// RegisteredProvider is a provider as calls need it.
+type RegisteredProvider struct {
+	ID      string
+	Version int64
+	Config  providers.Config
+	Secret  providers.Secret
+}
+
+// registeredRow is a row of model_providers with what calls need.
+type registeredRow struct {
+	ID              uuid.UUID
+	Name            string
+	Type            string
+	BaseURL         string
+	VaultPath       string
+	SecretVersion   int
+	IsEnabled       bool
+	RateLimitRPM    *int64 `db:"rate_limit_rpm"`
+	RateLimitTPM    *int64 `db:"rate_limit_tpm"`
+	SupportedModels []string
+	Capabilities    []string
+	Version         int64
+}
+
+// Registered lists the tenant's providers by name.
+func (d *DataPlane) Registered(ctx context.Context, tenant string) ([]RegisteredProvider, error) {
+	rows, err := query[registeredRow](ctx, d.Providers.Database, tenant, `select id, name, type, base_url, vault_path, secret_version, is_enabled,
+		rate_limit_rpm, rate_limit_tpm, supported_models, capabilities, version
+		from model_providers where tenant_id = $1 and deleted_at is null order by name, id`)
+	if err != nil {
+		return nil, fmt.Errorf("read the providers: %w", err)
+	}
+	list := make([]RegisteredProvider, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		list[i] = RegisteredProvider{
+			ID: r.ID.String(), Version: r.Version, Secret: providers.Secret{VaultPath: r.VaultPath, SecretVersion: r.SecretVersion},
+			Config: providers.Config{
+				Name: r.Name, Type: providers.Type(r.Type), BaseURL: r.BaseURL, IsEnabled: r.IsEnabled,
+				RateLimitRPM: r.RateLimitRPM, RateLimitTPM: r.RateLimitTPM, SupportedModels: r.SupportedModels, Capabilities: r.Capabilities,
+			},
+		}
+	}
+	return list, nil
+}
+
+// secretKeyRow is a row of api_keys with what it takes to recognise the key.
+type secretKeyRow struct {
+	ID            uuid.UUID
+	Name          string
+	DepartmentID  *string
+	Models        []string
+	RateLimitRPM  *int64 `db:"rate_limit_rpm"`
+	BudgetNanoUSD *int64 `db:"budget_nano_usd"`
+	ExpiresAt     *time.Time
+	SecretHash    []byte
+	Revoked       bool
+}
+
+// Keys reads the tenant's API keys by id. Those that were revoked are among them, so that they are not looked for again.
+func (d *DataPlane) Keys(ctx context.Context, tenant string) (map[string]keys.Key, error) {
+	rows, err := query[secretKeyRow](ctx, d.Providers.Database, tenant, `select id, name, department_id, models, rate_limit_rpm, budget_nano_usd, expires_at,
+		secret_hash, revoked_at is not null as revoked from api_keys where tenant_id = $1`)
+	if err != nil {
+		return nil, fmt.Errorf("read the keys: %w", err)
+	}
+	byID := make(map[string]keys.Key, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		byID[r.ID.String()] = keys.Key{
+			ID: r.ID.String(), SecretHash: keys.Digest(r.SecretHash), IsRevoked: r.Revoked,
+			Config: keys.Config{
+				Name: r.Name, DepartmentID: r.DepartmentID, Models: r.Models, RateLimitRPM: r.RateLimitRPM, BudgetNanoUSD: r.BudgetNanoUSD, ExpiresAt: r.ExpiresAt,
+			},
+		}
+	}
+	return byID, nil
+}
+
+// Statuses reads the health of the tenant's providers by id.
+func (d *DataPlane) Statuses(ctx context.Context, tenant string) (map[string]providers.Status, error) {
+	rows, err := query[providerRow](ctx, d.Providers.Database, tenant, selectProviders)
+	if err != nil {
+		return nil, fmt.Errorf("read the providers' health: %w", err)
+	}
+	calls, err := d.Providers.recentCalls(ctx, tenant, rows)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make(map[string]providers.Status, len(rows))
+	for i := range rows {
+		statuses[rows[i].ID.String()] = rows[i].status(calls[rows[i].ID])
+	}
+	return statuses, nil
+}
