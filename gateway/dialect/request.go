@@ -30,6 +30,9 @@ type Chat struct {
 	Temperature, TopP, FrequencyPenalty, PresencePenalty, Seed json.Number
 	// ReasoningEffort is none, minimal, low, medium, high, …; empty where not sent.
 	ReasoningEffort string
+	// Foreign names the first thing that only types which speak OpenAI's format can take, such as an audio part; "" where
+	// there is none. [Client] refuses such a request for other types before their codec sees it.
+	Foreign string
 	// Fields are all top-level fields as sent.
 	Fields map[string]json.RawMessage
 }
