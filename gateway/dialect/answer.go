@@ -10,12 +10,11 @@ import (
 	"github.com/archonhq/archon/domain"
 )
 
-// OpenAI's words for why a model stopped.
+// OpenAI's words for why a model stopped, besides finishContentFilter.
 const (
-	finishStop          = "stop"
-	finishLength        = "length"
-	finishToolCalls     = "tool_calls"
-	finishContentFilter = "content_filter"
+	finishStop      = "stop"
+	finishLength    = "length"
+	finishToolCalls = "tool_calls"
 )
 
 // answer is a whole answer of a provider, to be put into OpenAI's format.
@@ -54,7 +53,7 @@ func (a *answer) completion(chat *Chat) Completion {
 	}
 
 	body = append(body, `],"usage":`...)
-	body = append(appendUsage(body, a.usage.Tokens), '}')
+	body = append(append(body, usageObject(a.usage)...), '}')
 
 	completion := Completion{Body: body, Usage: a.usage}
 	if len(a.choices) > 0 {
@@ -128,24 +127,6 @@ func appendHead(body []byte, object, id, model string, created time.Time) []byte
 	return append(body, `,"choices":[`...)
 }
 
-// appendUsage puts disjoint buckets into OpenAI's, which contain each other.
-func appendUsage(body []byte, tokens domain.Tokens) []byte {
-	for _, field := range []struct {
-		before string
-		count  int64
-	}{
-		{`{"prompt_tokens":`, tokens.Prompt()},
-		{`,"completion_tokens":`, tokens.Completion()},
-		{`,"total_tokens":`, tokens.Total()},
-		{`,"prompt_tokens_details":{"cached_tokens":`, tokens.CacheRead},
-		{`},"completion_tokens_details":{"reasoning_tokens":`, tokens.Reasoning},
-	} {
-		body = strconv.AppendInt(append(body, field.before...), field.count, 10)
-	}
-
-	return append(body, `}}`...)
-}
-
 // appendText appends text as a JSON string; what is not UTF-8 becomes the replacement character.
 func appendText(body []byte, text string) []byte {
 	const hex = "0123456789abcdef"
@@ -187,21 +168,6 @@ func natural(count *int64) int64 {
 	}
 
 	return max(0, *count)
-}
-
-// badAnswer is a success that is not what the type documents.
-func badAnswer() *Failure {
-	return &Failure{Trigger: ServerError, Code: "bad_answer", Message: "the provider answered with something that is not an answer of its type"}
-}
-
-// cutAnswer is a stream that ended before its end.
-func cutAnswer() *Failure {
-	return &Failure{Trigger: ServerError, Code: "stream_cut", Message: "the provider's answer ended before it was complete"}
-}
-
-// filtered is an answer that the provider's content filter stopped.
-func filtered() *Failure {
-	return &Failure{Trigger: ContentPolicy, Code: finishContentFilter, Message: "the provider's content filter stopped the answer"}
 }
 
 // compact is a JSON value without the spaces between its parts, as a text.

@@ -8,14 +8,11 @@ import (
 // chunks makes OpenAI's chunks of what a translating decoder reads. The role travels with the first delta, not before
 // it: until then nothing has been said, and another provider may still be tried.
 type chunks struct {
-	chat      *Chat
 	id, model string
 	created   time.Time
 	choices   []choiceState
 	// delivered is set by the first delta of any choice.
 	delivered bool
-	// spoken estimates the tokens of the deltas so far.
-	spoken int64
 	// counted is what the provider reported so far.
 	counted Usage
 	made    [][]byte
@@ -28,8 +25,8 @@ type choiceState struct {
 	finish string
 }
 
-func newChunks(chat *Chat) chunks {
-	return chunks{chat: chat, created: time.Now(), choices: make([]choiceState, 1)}
+func newChunks() chunks {
+	return chunks{created: time.Now(), choices: make([]choiceState, 1)}
 }
 
 // choice is the state of a choice; a provider's odd index counts as the first one.
@@ -51,7 +48,6 @@ func (c *chunks) say(index int, text string) {
 		return
 	}
 
-	c.spoken += textTokens(text)
 	c.delta(index, func(chunk []byte) []byte { return appendText(append(chunk, `"content":`...), text) })
 }
 
@@ -64,7 +60,6 @@ func (c *chunks) call(index int, call ToolCall) int {
 	state, _ := c.choice(index)
 	number := state.calls
 	state.calls++
-	c.spoken += messageTokens + textTokens(call.Name) + textTokens(call.Arguments)
 
 	c.delta(index, func(chunk []byte) []byte {
 		chunk = strconv.AppendInt(append(chunk, `"tool_calls":[{"index":`...), int64(number), 10)
@@ -81,7 +76,6 @@ func (c *chunks) argue(index, number int, fragment string) {
 		return
 	}
 
-	c.spoken += textTokens(fragment)
 	c.delta(index, func(chunk []byte) []byte {
 		chunk = strconv.AppendInt(append(chunk, `"tool_calls":[{"index":`...), int64(number), 10)
 
@@ -92,7 +86,7 @@ func (c *chunks) argue(index, number int, fragment string) {
 // finish ends a choice. It fails where a content filter has let nothing through.
 func (c *chunks) finish(index int, reason string) error {
 	if reason == finishContentFilter && !c.delivered {
-		return filtered()
+		return withheld()
 	}
 
 	state, index := c.choice(index)
@@ -134,24 +128,8 @@ func (c *chunks) finishCalls(index int, reason string) string {
 	return reason
 }
 
-// count adds the chunk with the usage, where the client asked for one.
-func (c *chunks) count() {
-	if !c.chat.IncludeUsage {
-		return
-	}
-
-	chunk := append(appendHead(nil, "chat.completion.chunk", c.answerID(), c.model, c.created), `],"usage":`...)
-	c.made = append(c.made, append(appendUsage(chunk, c.usage().Tokens), '}'))
-}
-
-// usage is the provider's count, or an estimate of what has been delivered.
-func (c *chunks) usage() Usage {
-	if c.counted.Source == Reported {
-		return c.counted
-	}
-
-	return estimatedUsage(c.chat, c.spoken)
-}
+// usage is the provider's count so far; zero where it said none.
+func (c *chunks) usage() Usage { return c.counted }
 
 // take returns the chunks made since the last call.
 func (c *chunks) take() [][]byte {

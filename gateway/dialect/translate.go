@@ -20,12 +20,7 @@ func post(ctx context.Context, attempt Attempt, endpoint gateway.Endpoint, docum
 		return nil, cantExpress("", "The request holds something that is not JSON.")
 	}
 
-	request, err := attempt.Target.NewRequest(ctx, endpoint, body, attempt.CorrelationID)
-	if err != nil {
-		return nil, &Failure{Trigger: Dead, Code: "configuration", Message: attempt.Target.Redact(err.Error())}
-	}
-
-	return request, nil
+	return newRequest(ctx, attempt, endpoint, body)
 }
 
 // cantExpress is the failure of a request that asks for what the provider's type has no words for.
