@@ -57,9 +57,10 @@ func (t Target) openAIEndpoint(model string, path ...string) Endpoint {
 	return Endpoint{Path: append([]string{"openai", "deployments", deployment}, path...), Query: azureQuery(t)}
 }
 
-func azureQuery(t Target) url.Values {
-	return url.Values{"api-version": {cmp.Or(t.Credentials[fieldAPIVersion], azureAPIVersion)}}
-}
+// AzureVersion is the api-version of a target of type azure_openai.
+func (t Target) AzureVersion() string { return cmp.Or(t.Credentials[fieldAPIVersion], azureAPIVersion) }
+
+func azureQuery(t Target) url.Values { return url.Values{"api-version": {t.AzureVersion()}} }
 
 // NewRequest makes a POST of body, a JSON document, to endpoint, with the target's credential and custom headers.
 // correlationID travels upstream as X-Correlation-ID where it is printable. Its errors are ours and safe to show: the

@@ -123,7 +123,8 @@ type codec interface {
 	// chat makes the request for a chat completion; stream asks for a streamed one. Its error is a *Failure (BadRequest)
 	// where the type can't express what the request asks.
 	chat(ctx context.Context, attempt Attempt, chat *Chat, stream bool) (*http.Request, error)
-	// completion reads a whole successful answer. Its error is a *Failure.
+	// completion reads a whole successful answer. Its error is a *Failure. A zero Usage says that the provider counted
+	// nothing: Client then estimates. A finish reason of content_filter is turned into a failure by Client.
 	completion(attempt Attempt, chat *Chat, body []byte) (Completion, error)
 	// decoder reads a streamed answer.
 	decoder(attempt Attempt, chat *Chat) streamDecoder
@@ -139,12 +140,13 @@ type codec interface {
 type streamDecoder interface {
 	// framing is how events are cut from the bytes of the answer.
 	framing() framing
-	// event takes one event and returns the chunks that it amounts to, none or several; done is set by the event that ends
-	// the answer. A provider's error event is returned as a *Failure.
+	// event takes one event and returns the chunks that it amounts to, none or several, valid until the next call; done is
+	// set by the event that ends the answer. A provider's error event is returned as a *Failure. A chunk of usage is not
+	// its business: [Stream] appends it where the client wants it, made from usage.
 	event(name string, data []byte) (chunks [][]byte, done bool, err error)
 	// end is called when the bytes end; it returns a *Failure where the answer is not complete.
 	end() (chunks [][]byte, err error)
-	// usage is what was counted so far.
+	// usage is what was counted so far; the zero Usage where the provider has said nothing, which Stream then estimates.
 	usage() Usage
 }
 

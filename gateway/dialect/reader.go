@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -186,7 +187,7 @@ func (r *reader) fields(body []byte) map[string]json.RawMessage {
 
 	fields := make(map[string]json.RawMessage, usual)
 	for key, value := range members(body) {
-		fields[string(key)] = value
+		fields[string(key)] = slices.Clip(value)
 	}
 
 	return fields

@@ -7,7 +7,7 @@ import (
 )
 
 // The functions here walk through JSON that is known to be valid, without decoding it: what passes through a gateway
-// is mostly none of its business. Given anything else they don't panic, but what they find means nothing.
+// is mostly none of its business. Given anything else they don't panic, but what they find means nothing. What they return lies within what they were given; nobody may append to it.
 
 // members are the keys and values of an object, the keys decoded; of anything else there are none.
 func members(object []byte) iter.Seq2[[]byte, []byte] {
@@ -27,7 +27,7 @@ func members(object []byte) iter.Seq2[[]byte, []byte] {
 			}
 
 			end = skipValue(object, start)
-			if !yield(key, object[start:end:end]) {
+			if !yield(key, object[start:end]) {
 				return
 			}
 
@@ -46,7 +46,7 @@ func elements(array []byte) iter.Seq[[]byte] {
 
 		for at = skipSpace(array, at+1); at < len(array) && array[at] != ']'; at = skipSpace(array, at+1) {
 			end := skipValue(array, at)
-			if !yield(array[at:end:end]) {
+			if !yield(array[at:end]) {
 				return
 			}
 
@@ -65,6 +65,9 @@ func member(object []byte, key string) []byte {
 
 	return nil
 }
+
+// offset is where part, which a walk through data found, begins in it.
+func offset(data, part []byte) int { return cap(data) - cap(part) }
 
 // given tells a value from none and from null.
 func given(value []byte) bool { return len(value) > 0 && value[0] != 'n' }
