@@ -17,14 +17,17 @@ const maxMessageDepth = 4
 // failureText says why a provider refused, as "<status>: <its own words>". It
 // is not redacted yet.
 func failureText(status int, header http.Header, body []byte) string {
-	text := cmp.Or(
+	return strconv.Itoa(status) + ": " + failureReason(status, header, body)
+}
+
+// failureReason is the same without the status.
+func failureReason(status int, header http.Header, body []byte) string {
+	return cmp.Or(
 		providerMessage(body, 0),
 		plainText(header, body),
 		http.StatusText(status),
 		"the provider gave no reason",
 	)
-
-	return strconv.Itoa(status) + ": " + text
 }
 
 // providerMessage finds the message in any of the providers' error formats:

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -19,9 +17,6 @@ const (
 	defaultTestTimeout = 10 * time.Second
 	defaultMaxBody     = 4 << 20
 	maxErrorBody       = 64 << 10
-	maxCorrelationID   = 128
-
-	correlationHeader = "X-Correlation-ID"
 )
 
 // TesterOptions tunes [NewTester]; the zero value is fit for use.
@@ -69,11 +64,7 @@ type TestResult struct {
 	Status int
 }
 
-var (
-	errTestTimeout = errors.New("the connection test took too long")
-	errNoBaseURL   = errors.New("no base URL is configured")
-	errBaseURL     = errors.New("the base URL is not valid")
-)
+var errTestTimeout = errors.New("the connection test took too long")
 
 // Test asks target for its models once. It never returns later than the
 // configured timeout and reports every failure in the result. correlationID
@@ -126,42 +117,16 @@ func (t *Tester) request(ctx context.Context, target Target, correlationID strin
 		return nil, err
 	}
 
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, listURL(target, base).String(), http.NoBody)
+	request, err := target.request(ctx, http.MethodGet, listURL(target, base), http.NoBody, correlationID)
 	if err != nil {
-		return nil, errBaseURL // the cause quotes the URL
+		return nil, err
 	}
 
-	request.Header.Set("User-Agent", t.options.UserAgent)
-
-	for name, value := range target.CustomHeaders {
-		if err := validateCustomHeader(target.Type, target.Credentials, name, value); err != nil {
-			return nil, fmt.Errorf("a custom header can't be sent: %w", err)
-		}
-
-		request.Header.Set(name, value)
-	}
-
-	request.Header.Set("Accept", "application/json")
-	setAuth(request.Header, target)
-
-	if correlationID != "" && len(correlationID) <= maxCorrelationID && isPrintableASCII(correlationID) {
-		request.Header.Set(correlationHeader, correlationID)
+	if request.Header.Get(agentHeader) == "" {
+		request.Header.Set(agentHeader, t.options.UserAgent)
 	}
 
 	return request, nil
-}
-
-func parseBase(raw string) (*url.URL, error) {
-	if raw == "" {
-		return nil, errNoBaseURL
-	}
-
-	base, err := url.Parse(raw)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil {
-		return nil, errBaseURL
-	}
-
-	return base, nil
 }
 
 func (t *Tester) readModels(ctx context.Context, target Target, response *http.Response) TestResult {

@@ -38,9 +38,7 @@ func listURL(target Target, base *url.URL) *url.URL {
 		// Chat is v2, but the list exists in v1 only.
 		return at(base, url.Values{"page_size": {pageSize}}, prefix, "v1", "models")
 	case AzureOpenAI:
-		apiVersion := cmp.Or(target.Credentials[fieldAPIVersion], azureAPIVersion)
-
-		return at(base, url.Values{"api-version": {apiVersion}}, prefix, "openai", "models")
+		return at(base, azureQuery(target), prefix, "openai", "models")
 	case Ollama:
 		return at(base, nil, prefix, "api", "tags")
 	case Custom:
