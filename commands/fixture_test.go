@@ -20,16 +20,19 @@ import (
 	"github.com/archonhq/archon/internal/eventcodec"
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/internal/secrets"
+	"github.com/archonhq/archon/internal/testdb"
 )
 
 // fixture is the use cases over a real database and a real secret store; only the provider and the read side are stood in
 // for.
 type fixture struct {
+	db        *testdb.Database
 	store     *eventstore.Store
 	secrets   secrets.Store
 	wire      *wire
 	waits     *waits
 	providers *commands.Providers
+	routing   *commands.Routing
 	writes    *commands.Writes
 }
 
@@ -48,7 +51,7 @@ func newFixture() *fixture {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(kept.Close)
 
-	f := &fixture{store: eventstore.New(pool, eventstore.Config{}), secrets: kept, wire: &wire{}, waits: &waits{}}
+	f := &fixture{db: db, store: eventstore.New(pool, eventstore.Config{}), secrets: kept, wire: &wire{}, waits: &waits{}}
 	handler := &commands.Handler{Log: f.store, Codec: eventcodec.New(), Sealer: sealer{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 	reads := commands.ReadYourWrites{Waiter: f.waits, Bound: time.Second}
 	f.providers = &commands.Providers{
@@ -57,6 +60,7 @@ func newFixture() *fixture {
 			return api.Provider{HealthStatus: "healthy"}, nil
 		},
 	}
+	f.routing = &commands.Routing{Handler: handler, Reads: reads}
 	f.writes = &commands.Writes{
 		Repeats: &commands.Repeats{Log: f.store, Key: []byte("fingerprints")}, Refusals: &commands.Refusals{Handler: handler}, Reads: reads,
 	}

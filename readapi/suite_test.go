@@ -49,6 +49,7 @@ type fixture struct {
 	runner     *projections.Runner
 	providers  *readapi.Providers
 	audit      *readapi.Audit
+	routing    *readapi.Routing
 	now        time.Time
 }
 
@@ -75,13 +76,14 @@ func newFixture(ctx context.Context) *fixture {
 	DeferCleanup(f.owner.Close)
 	f.store = eventstore.New(f.app, eventstore.Config{})
 	DeferCleanup(f.store.Close)
-	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.AuditIndex{})
+	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.Routing{}, projections.AuditIndex{})
 	Expect(err).NotTo(HaveOccurred())
 	database := readapi.Database{Pool: f.app}
 	f.providers = &readapi.Providers{
 		Database: database, History: history{f.store, eventcodec.New()}, Now: func() time.Time { return f.now },
 		Schemas: api.CredentialSchemas{"openai": {Fields: []api.CredentialField{{Name: "api_key"}}}},
 	}
+	f.routing = &readapi.Routing{Database: database, History: history{f.store, eventcodec.New()}}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }
@@ -130,7 +132,7 @@ func (f *fixture) project(ctx context.Context, of string) {
 	GinkgoHelper()
 	head, err := f.store.Head(ctx, of)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.AuditIndexName)).To(Succeed())
+	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.RoutingName, projections.AuditIndexName)).To(Succeed())
 }
 
 // register adds a provider and returns its id.

@@ -5,6 +5,8 @@ func TablesOf(operation string) []string {
 	switch operation {
 	case "listProviders", "getProvider", "getProvidersHealth", "listProviderHealth", "getProviderHealth":
 		return []string{"providers"}
+	case "getRoutingRules", "getFallback":
+		return []string{"routing"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

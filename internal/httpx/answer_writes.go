@@ -8,14 +8,16 @@ import (
 
 // One line a write of the document; a test fails where one is missing.
 var (
-	_ api.RegisterProviderResponseObject   = Answer{}
-	_ api.ChangeProviderResponseObject     = Answer{}
-	_ api.RemoveProviderResponseObject     = Answer{}
-	_ api.ReplaceCredentialsResponseObject = Answer{}
-	_ api.TestConnectionResponseObject     = Answer{}
-	_ api.RetryProjectionResponseObject    = Answer{}
-	_ api.RetryJobResponseObject           = Answer{}
-	_ api.DiscardJobResponseObject         = Answer{}
+	_ api.RegisterProviderResponseObject    = Answer{}
+	_ api.ChangeProviderResponseObject      = Answer{}
+	_ api.RemoveProviderResponseObject      = Answer{}
+	_ api.ReplaceCredentialsResponseObject  = Answer{}
+	_ api.TestConnectionResponseObject      = Answer{}
+	_ api.ReplaceRoutingRulesResponseObject = Answer{}
+	_ api.ReplaceFallbackResponseObject     = Answer{}
+	_ api.RetryProjectionResponseObject     = Answer{}
+	_ api.RetryJobResponseObject            = Answer{}
+	_ api.DiscardJobResponseObject          = Answer{}
 )
 
 // VisitRegisterProviderResponse sends the answer.
@@ -32,6 +34,12 @@ func (a Answer) VisitReplaceCredentialsResponse(w http.ResponseWriter) error { r
 
 // VisitTestConnectionResponse sends the answer.
 func (a Answer) VisitTestConnectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceRoutingRulesResponse sends the answer.
+func (a Answer) VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceFallbackResponse sends the answer.
+func (a Answer) VisitReplaceFallbackResponse(w http.ResponseWriter) error { return a.write(w) }
 
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }

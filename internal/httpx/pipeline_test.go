@@ -30,6 +30,10 @@ func bodyFor(operation string) string {
 		return `{"is_enabled": false}`
 	case "replaceCredentials":
 		return `{"api_key": "sk-1"}`
+	case "replaceRoutingRules":
+		return `{"rules": []}`
+	case "replaceFallback":
+		return `{"chain": []}`
 	default:
 		return ""
 	}
@@ -74,7 +78,7 @@ var _ = Describe("every operation", func() {
 		})
 		Expect(s.handlers.reached).To(BeEmpty())
 		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
-		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 19))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 23))
 	})
 
 	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {

@@ -31,12 +31,14 @@ type handlers struct {
 type writeHandlers struct {
 	*commands.Providers
 	*commands.Operations
+	*commands.Routing
 }
 
 type readHandlers struct {
 	*readapi.Providers
 	*readapi.Audit
 	*readapi.Operations
+	*readapi.Routing
 	readapi.Me
 }
 
@@ -52,10 +54,14 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	handler := providers.Handler
 	e, err := httpx.New(httpx.Config{
 		Handlers: handlers{
-			writeHandlers{Providers: providers, Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads}},
+			writeHandlers{
+				Providers: providers, Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
+				Routing: &commands.Routing{Handler: handler, Reads: providers.Reads},
+			},
 			readHandlers{
 				Providers: n.providerReads(), Audit: &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
+				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
 			},
 		},
 		Verifier: n.verifier,
