@@ -321,6 +321,84 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for RoutingActionType.
+const (
+	RoutingActionTypeDirect         RoutingActionType = "direct"
+	RoutingActionTypeLeastCost      RoutingActionType = "least_cost"
+	RoutingActionTypeLeastLatency   RoutingActionType = "least_latency"
+	RoutingActionTypeWeightedRandom RoutingActionType = "weighted_random"
+)
+
+// Valid indicates whether the value is a known member of the RoutingActionType enum.
+func (e RoutingActionType) Valid() bool {
+	switch e {
+	case RoutingActionTypeDirect:
+		return true
+	case RoutingActionTypeLeastCost:
+		return true
+	case RoutingActionTypeLeastLatency:
+		return true
+	case RoutingActionTypeWeightedRandom:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RoutingField.
+const (
+	RoutingFieldCostLimit       RoutingField = "cost_limit"
+	RoutingFieldDepartment      RoutingField = "department"
+	RoutingFieldLatencyTarget   RoutingField = "latency_target"
+	RoutingFieldModel           RoutingField = "model"
+	RoutingFieldModelCapability RoutingField = "model_capability"
+)
+
+// Valid indicates whether the value is a known member of the RoutingField enum.
+func (e RoutingField) Valid() bool {
+	switch e {
+	case RoutingFieldCostLimit:
+		return true
+	case RoutingFieldDepartment:
+		return true
+	case RoutingFieldLatencyTarget:
+		return true
+	case RoutingFieldModel:
+		return true
+	case RoutingFieldModelCapability:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RoutingOperator.
+const (
+	RoutingOperatorEq       RoutingOperator = "eq"
+	RoutingOperatorGt       RoutingOperator = "gt"
+	RoutingOperatorIncludes RoutingOperator = "includes"
+	RoutingOperatorLt       RoutingOperator = "lt"
+	RoutingOperatorRegex    RoutingOperator = "regex"
+)
+
+// Valid indicates whether the value is a known member of the RoutingOperator enum.
+func (e RoutingOperator) Valid() bool {
+	switch e {
+	case RoutingOperatorEq:
+		return true
+	case RoutingOperatorGt:
+		return true
+	case RoutingOperatorIncludes:
+		return true
+	case RoutingOperatorLt:
+		return true
+	case RoutingOperatorRegex:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey Short for `credentials.api_key`. Stored in the vault, never returned.
 //
 // Example: sk-EXAMPLE
@@ -698,6 +776,14 @@ type CredentialsReplacedEnvelope struct {
 // Example: {"X-Team":"research"}
 type CustomHeaders map[string]string
 
+// DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
+type DefaultRule struct {
+	// ProviderID A provider of the tenant.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	ProviderID RoutedProvider `json:"provider_id"`
+}
+
 // Error defines model for Error.
 type Error struct {
 	// Code For programs; stable.
@@ -719,6 +805,63 @@ type Error struct {
 // ErrorEnvelope defines model for ErrorEnvelope.
 type ErrorEnvelope struct {
 	Error Error `json:"error"`
+}
+
+// FailoverTriggers The failures that send a call down the chain.
+//
+// Example: ["timeout","rate_limit","server_error"]
+type FailoverTriggers = []string
+
+// Fallback defines model for Fallback.
+type Fallback struct {
+	Chain          []FallbackEntry `json:"chain"`
+	CircuitBreaker FallbackBreaker `json:"circuit_breaker"`
+
+	// FailoverTriggers The failures that send a call down the chain.
+	//
+	// Example: ["timeout","rate_limit","server_error"]
+	FailoverTriggers FailoverTriggers `json:"failover_triggers"`
+}
+
+// FallbackBreaker defines model for FallbackBreaker.
+type FallbackBreaker struct {
+	// CooldownSeconds How long it stays open.
+	CooldownSeconds *int `json:"cooldown_seconds,omitempty"`
+
+	// FailureThreshold Failures within a minute that open it.
+	FailureThreshold *int `json:"failure_threshold,omitempty"`
+
+	// HalfOpenMaxRequests How many calls then try the provider.
+	HalfOpenMaxRequests *int `json:"half_open_max_requests,omitempty"`
+}
+
+// FallbackEntry defines model for FallbackEntry.
+type FallbackEntry struct {
+	// Model The model that goes upstream, whatever was asked for.
+	//
+	// Example: gpt-4o-mini
+	Model *RoutedModel `json:"model,omitempty"`
+
+	// Name Example: Cheap vision
+	Name *RoutingName `json:"name,omitempty"`
+
+	// Priority The lowest number is tried first, equal ones in the order of the list.
+	//
+	// Example: 1
+	Priority RoutingPriority `json:"priority"`
+
+	// ProviderID A provider of the tenant.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	ProviderID RoutedProvider `json:"provider_id"`
+}
+
+// FallbackEnvelope defines model for FallbackEnvelope.
+type FallbackEnvelope struct {
+	Data Fallback `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
 }
 
 // FilterPosition Example: 1
@@ -1382,6 +1525,24 @@ type ReplaceCredentials struct {
 	Credentials *Credentials `json:"credentials,omitempty"`
 }
 
+// ReplaceFallback defines model for ReplaceFallback.
+type ReplaceFallback struct {
+	Chain          []FallbackEntry  `json:"chain"`
+	CircuitBreaker *FallbackBreaker `json:"circuit_breaker,omitempty"`
+
+	// FailoverTriggers The failures that send a call down the chain.
+	//
+	// Example: ["timeout","rate_limit","server_error"]
+	FailoverTriggers *FailoverTriggers `json:"failover_triggers,omitempty"`
+}
+
+// ReplaceRoutingRules defines model for ReplaceRoutingRules.
+type ReplaceRoutingRules struct {
+	// DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
+	DefaultRule *DefaultRule  `json:"default_rule,omitempty"`
+	Rules       []RoutingRule `json:"rules"`
+}
+
 // Role defines model for Role.
 type Role string
 
@@ -1499,6 +1660,112 @@ type RoutedEnvelope struct {
 
 	// Meta About the answer itself.
 	Meta Meta `json:"meta"`
+}
+
+// RoutedModel The model that goes upstream, whatever was asked for.
+//
+// Example: gpt-4o-mini
+type RoutedModel = string
+
+// RoutedProvider A provider of the tenant.
+//
+// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+type RoutedProvider = string
+
+// RoutingAction `direct` takes the first of its providers that can serve the call, `weighted_random` draws one by weight,
+// `least_latency` takes the lowest median time to first token (one call in twenty goes to those that were never seen),
+// `least_cost` the cheapest for the call's prompt. Where none can, the fallback chain is next.
+type RoutingAction struct {
+	Providers []RoutingTarget   `json:"providers"`
+	Type      RoutingActionType `json:"type"`
+}
+
+// RoutingActionType defines model for RoutingAction.Type.
+type RoutingActionType string
+
+// RoutingCondition defines model for RoutingCondition.
+type RoutingCondition struct {
+	Field    RoutingField    `json:"field"`
+	Operator RoutingOperator `json:"operator"`
+
+	// Value A text, a number or a list of texts, as field and operator take it.
+	//
+	// Example: vision
+	Value json.RawMessage `json:"value"`
+}
+
+// RoutingField defines model for RoutingField.
+type RoutingField string
+
+// RoutingName Example: Cheap vision
+type RoutingName = string
+
+// RoutingOperator defines model for RoutingOperator.
+type RoutingOperator string
+
+// RoutingPriority The lowest number is tried first, equal ones in the order of the list.
+//
+// Example: 1
+type RoutingPriority = int64
+
+// RoutingRule defines model for RoutingRule.
+type RoutingRule struct {
+	// Action `direct` takes the first of its providers that can serve the call, `weighted_random` draws one by weight,
+	// `least_latency` takes the lowest median time to first token (one call in twenty goes to those that were never seen),
+	// `least_cost` the cheapest for the call's prompt. Where none can, the fallback chain is next.
+	Action RoutingAction `json:"action"`
+
+	// Conditions All have to hold; none is a rule for every call.
+	Conditions *[]RoutingCondition `json:"conditions,omitempty"`
+
+	// ID Always there in an answer. Left out in a request, the rule gets a new one.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e20
+	ID *string `json:"id,omitempty"`
+
+	// IsEnabled Whether the rule is looked at.
+	IsEnabled *bool `json:"is_enabled,omitempty"`
+
+	// Name Example: Cheap vision
+	Name RoutingName `json:"name"`
+
+	// Priority The lowest number is tried first, equal ones in the order of the list.
+	//
+	// Example: 1
+	Priority RoutingPriority `json:"priority"`
+}
+
+// RoutingRules defines model for RoutingRules.
+type RoutingRules struct {
+	// DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
+	DefaultRule *DefaultRule  `json:"default_rule"`
+	Rules       []RoutingRule `json:"rules"`
+}
+
+// RoutingRulesEnvelope defines model for RoutingRulesEnvelope.
+type RoutingRulesEnvelope struct {
+	Data RoutingRules `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// RoutingTarget defines model for RoutingTarget.
+type RoutingTarget struct {
+	// Model The model that goes upstream, whatever was asked for.
+	//
+	// Example: gpt-4o-mini
+	Model *RoutedModel `json:"model,omitempty"`
+
+	// ProviderID A provider of the tenant.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	ProviderID RoutedProvider `json:"provider_id"`
+
+	// Weight The share of calls relative to the other weights, with at most six decimal places; for `weighted_random` alone.
+	//
+	// Example: 1
+	Weight *json.Number `json:"weight,omitempty"`
 }
 
 // SupportedModels Models to route to this provider, as the provider names them.
@@ -1631,6 +1898,12 @@ type ListProjectionsParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// GetFallbackParams defines parameters for GetFallback.
+type GetFallbackParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
 // ListProvidersParams defines parameters for ListProviders.
 type ListProvidersParams struct {
 	// AsOf Show the state as it was at this moment.
@@ -1667,11 +1940,20 @@ type GetProviderHealthParams struct {
 	Window *Window `form:"window,omitempty" json:"window,omitempty"`
 }
 
+// GetRoutingRulesParams defines parameters for GetRoutingRules.
+type GetRoutingRulesParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
 // OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
 type OverridePricesJSONRequestBody = OverridePrices
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = CreateKey
+
+// ReplaceFallbackJSONRequestBody defines body for ReplaceFallback for application/json ContentType.
+type ReplaceFallbackJSONRequestBody = ReplaceFallback
 
 // RegisterProviderJSONRequestBody defines body for RegisterProvider for application/json ContentType.
 type RegisterProviderJSONRequestBody = RegisterProvider
@@ -1687,6 +1969,9 @@ type RouteJSONRequestBody = RouteRequest
 
 // TryRouteJSONRequestBody defines body for TryRoute for application/json ContentType.
 type TryRouteJSONRequestBody = TryRoute
+
+// ReplaceRoutingRulesJSONRequestBody defines body for ReplaceRoutingRules for application/json ContentType.
+type ReplaceRoutingRulesJSONRequestBody = ReplaceRoutingRules
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1732,6 +2017,12 @@ type ServerInterface interface {
 	// RetryProjection Try a stalled projection again
 	// (POST /api/v1/projections/{name}/retry)
 	RetryProjection(ctx echo.Context, name string) error
+	// GetFallback Read the fallback chain
+	// (GET /api/v1/router/fallback)
+	GetFallback(ctx echo.Context, params GetFallbackParams) error
+	// ReplaceFallback Replace the fallback chain
+	// (PUT /api/v1/router/fallback)
+	ReplaceFallback(ctx echo.Context) error
 	// ListProviders List providers by name
 	// (GET /api/v1/router/providers)
 	ListProviders(ctx echo.Context, params ListProvidersParams) error
@@ -1771,6 +2062,12 @@ type ServerInterface interface {
 	// TryRoute Decide where a request would go, without calling a model
 	// (POST /api/v1/router/route/visual)
 	TryRoute(ctx echo.Context) error
+	// GetRoutingRules Read the routing rules
+	// (GET /api/v1/router/rules/visual)
+	GetRoutingRules(ctx echo.Context, params GetRoutingRulesParams) error
+	// ReplaceRoutingRules Replace the routing rules
+	// (PUT /api/v1/router/rules/visual)
+	ReplaceRoutingRules(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -2126,6 +2423,33 @@ func (w *ServerInterfaceWrapper) RetryProjection(ctx echo.Context) error {
 	return err
 }
 
+// GetFallback converts echo context to params.
+func (w *ServerInterfaceWrapper) GetFallback(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetFallbackParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetFallback(ctx, params)
+	return err
+}
+
+// ReplaceFallback converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceFallback(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceFallback(ctx)
+	return err
+}
+
 // ListProviders converts echo context to params.
 func (w *ServerInterfaceWrapper) ListProviders(ctx echo.Context) error {
 	var err error
@@ -2349,6 +2673,33 @@ func (w *ServerInterfaceWrapper) TryRoute(ctx echo.Context) error {
 	return err
 }
 
+// GetRoutingRules converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRoutingRules(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetRoutingRulesParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRoutingRules(ctx, params)
+	return err
+}
+
+// ReplaceRoutingRules converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceRoutingRules(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceRoutingRules(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -2410,6 +2761,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/v1/projections", wrapper.ListProjections, options.OperationMiddlewares["listProjections"]...)
 	router.POST(options.BaseURL+"/api/v1/projections/:name/retry", wrapper.RetryProjection, options.OperationMiddlewares["retryProjection"]...)
+	router.GET(options.BaseURL+"/api/v1/router/fallback", wrapper.GetFallback, options.OperationMiddlewares["getFallback"]...)
+	router.PUT(options.BaseURL+"/api/v1/router/fallback", wrapper.ReplaceFallback, options.OperationMiddlewares["replaceFallback"]...)
 	router.GET(options.BaseURL+"/api/v1/router/providers", wrapper.ListProviders, options.OperationMiddlewares["listProviders"]...)
 	router.POST(options.BaseURL+"/api/v1/router/providers", wrapper.RegisterProvider, options.OperationMiddlewares["registerProvider"]...)
 	router.DELETE(options.BaseURL+"/api/v1/router/providers/:id", wrapper.RemoveProvider, options.OperationMiddlewares["removeProvider"]...)
@@ -2423,6 +2776,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/router/providers/health/detail", wrapper.ListProviderHealth, options.OperationMiddlewares["listProviderHealth"]...)
 	router.POST(options.BaseURL+"/api/v1/router/route", wrapper.Route, options.OperationMiddlewares["route"]...)
 	router.POST(options.BaseURL+"/api/v1/router/route/visual", wrapper.TryRoute, options.OperationMiddlewares["tryRoute"]...)
+	router.GET(options.BaseURL+"/api/v1/router/rules/visual", wrapper.GetRoutingRules, options.OperationMiddlewares["getRoutingRules"]...)
+	router.PUT(options.BaseURL+"/api/v1/router/rules/visual", wrapper.ReplaceRoutingRules, options.OperationMiddlewares["replaceRoutingRules"]...)
 
 }
 
@@ -2799,6 +3154,74 @@ func (response RetryProjection202JSONResponse) VisitRetryProjectionResponse(w ht
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
 	}
 	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetFallbackRequestObject struct {
+	Params GetFallbackParams
+}
+
+type GetFallbackResponseObject interface {
+	VisitGetFallbackResponse(w http.ResponseWriter) error
+}
+
+type GetFallback200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetFallback200JSONResponse struct {
+	Body    FallbackEnvelope
+	Headers GetFallback200ResponseHeaders
+}
+
+func (response GetFallback200JSONResponse) VisitGetFallbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceFallbackRequestObject struct {
+	Body *ReplaceFallbackJSONRequestBody
+}
+
+type ReplaceFallbackResponseObject interface {
+	VisitReplaceFallbackResponse(w http.ResponseWriter) error
+}
+
+type ReplaceFallback200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type ReplaceFallback200JSONResponse struct {
+	Body    FallbackEnvelope
+	Headers ReplaceFallback200ResponseHeaders
+}
+
+func (response ReplaceFallback200JSONResponse) VisitReplaceFallbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3183,6 +3606,74 @@ func (response TryRoute200JSONResponse) VisitTryRouteResponse(w http.ResponseWri
 	return err
 }
 
+type GetRoutingRulesRequestObject struct {
+	Params GetRoutingRulesParams
+}
+
+type GetRoutingRulesResponseObject interface {
+	VisitGetRoutingRulesResponse(w http.ResponseWriter) error
+}
+
+type GetRoutingRules200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetRoutingRules200JSONResponse struct {
+	Body    RoutingRulesEnvelope
+	Headers GetRoutingRules200ResponseHeaders
+}
+
+func (response GetRoutingRules200JSONResponse) VisitGetRoutingRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceRoutingRulesRequestObject struct {
+	Body *ReplaceRoutingRulesJSONRequestBody
+}
+
+type ReplaceRoutingRulesResponseObject interface {
+	VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error
+}
+
+type ReplaceRoutingRules200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type ReplaceRoutingRules200JSONResponse struct {
+	Body    RoutingRulesEnvelope
+	Headers ReplaceRoutingRules200ResponseHeaders
+}
+
+func (response ReplaceRoutingRules200JSONResponse) VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAudit List what happened, newest first
@@ -3227,6 +3718,12 @@ type StrictServerInterface interface {
 	// RetryProjection Try a stalled projection again
 	// (POST /api/v1/projections/{name}/retry)
 	RetryProjection(ctx context.Context, request RetryProjectionRequestObject) (RetryProjectionResponseObject, error)
+	// GetFallback Read the fallback chain
+	// (GET /api/v1/router/fallback)
+	GetFallback(ctx context.Context, request GetFallbackRequestObject) (GetFallbackResponseObject, error)
+	// ReplaceFallback Replace the fallback chain
+	// (PUT /api/v1/router/fallback)
+	ReplaceFallback(ctx context.Context, request ReplaceFallbackRequestObject) (ReplaceFallbackResponseObject, error)
 	// ListProviders List providers by name
 	// (GET /api/v1/router/providers)
 	ListProviders(ctx context.Context, request ListProvidersRequestObject) (ListProvidersResponseObject, error)
@@ -3266,6 +3763,12 @@ type StrictServerInterface interface {
 	// TryRoute Decide where a request would go, without calling a model
 	// (POST /api/v1/router/route/visual)
 	TryRoute(ctx context.Context, request TryRouteRequestObject) (TryRouteResponseObject, error)
+	// GetRoutingRules Read the routing rules
+	// (GET /api/v1/router/rules/visual)
+	GetRoutingRules(ctx context.Context, request GetRoutingRulesRequestObject) (GetRoutingRulesResponseObject, error)
+	// ReplaceRoutingRules Replace the routing rules
+	// (PUT /api/v1/router/rules/visual)
+	ReplaceRoutingRules(ctx context.Context, request ReplaceRoutingRulesRequestObject) (ReplaceRoutingRulesResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -3664,6 +4167,77 @@ func (sh *strictHandler) RetryProjection(ctx echo.Context, name string) error {
 		return err
 	} else if validResponse, ok := response.(RetryProjectionResponseObject); ok {
 		return validResponse.VisitRetryProjectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetFallback operation middleware
+func (sh *strictHandler) GetFallback(ctx echo.Context, params GetFallbackParams) error {
+	var request GetFallbackRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetFallback(ctx.Request().Context(), request.(GetFallbackRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetFallback")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetFallbackResponseObject); ok {
+		return validResponse.VisitGetFallbackResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceFallback operation middleware
+func (sh *strictHandler) ReplaceFallback(ctx echo.Context) error {
+	var request ReplaceFallbackRequestObject
+
+	var body ReplaceFallbackJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceFallback(ctx.Request().Context(), request.(ReplaceFallbackRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceFallback")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceFallbackResponseObject); ok {
+		return validResponse.VisitReplaceFallbackResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4096,6 +4670,77 @@ func (sh *strictHandler) TryRoute(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(TryRouteResponseObject); ok {
 		return validResponse.VisitTryRouteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRoutingRules operation middleware
+func (sh *strictHandler) GetRoutingRules(ctx echo.Context, params GetRoutingRulesParams) error {
+	var request GetRoutingRulesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRoutingRules(ctx.Request().Context(), request.(GetRoutingRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRoutingRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRoutingRulesResponseObject); ok {
+		return validResponse.VisitGetRoutingRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceRoutingRules operation middleware
+func (sh *strictHandler) ReplaceRoutingRules(ctx echo.Context) error {
+	var request ReplaceRoutingRulesRequestObject
+
+	var body ReplaceRoutingRulesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceRoutingRules(ctx.Request().Context(), request.(ReplaceRoutingRulesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceRoutingRules")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceRoutingRulesResponseObject); ok {
+		return validResponse.VisitReplaceRoutingRulesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -20,12 +20,14 @@ import (
 	"github.com/archonhq/archon/internal/eventcodec"
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/internal/secrets"
+	"github.com/archonhq/archon/internal/testdb"
 	"github.com/archonhq/archon/readapi"
 )
 
 // fixture is the use cases over a real database and a real secret store; only the provider and the read side are stood in
 // for.
 type fixture struct {
+	db        *testdb.Database
 	store     *eventstore.Store
 	secrets   secrets.Store
 	wire      *wire
@@ -33,6 +35,7 @@ type fixture struct {
 	providers *commands.Providers
 	keys      *commands.Keys
 	prices    *commands.Prices
+	routing   *commands.Routing
 	writes    *commands.Writes
 }
 
@@ -51,7 +54,7 @@ func newFixture() *fixture {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(kept.Close)
 
-	f := &fixture{store: eventstore.New(pool, eventstore.Config{}), secrets: kept, wire: &wire{}, waits: &waits{}}
+	f := &fixture{db: db, store: eventstore.New(pool, eventstore.Config{}), secrets: kept, wire: &wire{}, waits: &waits{}}
 	handler := &commands.Handler{Log: f.store, Codec: eventcodec.New(), Sealer: sealer{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 	reads := commands.ReadYourWrites{Waiter: f.waits, Bound: time.Second}
 	f.providers = &commands.Providers{
@@ -62,6 +65,7 @@ func newFixture() *fixture {
 	}
 	f.keys = &commands.Keys{Handler: handler, Reads: reads}
 	f.prices = &commands.Prices{Handler: handler, Reads: reads, Show: readapi.PriceOf}
+	f.routing = &commands.Routing{Handler: handler, Reads: reads}
 	f.writes = &commands.Writes{
 		Repeats: &commands.Repeats{Log: f.store, Key: []byte("fingerprints")}, Refusals: &commands.Refusals{Handler: handler}, Reads: reads,
 	}

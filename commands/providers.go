@@ -13,6 +13,7 @@ import (
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/internal/secrets"
 )
@@ -233,26 +234,25 @@ func credentialTestFailed(test ConnectionTest) error {
 	return refusal
 }
 
-// remove takes a provider out of service. Its secret is destroyed by a reaction to the event, so that a crash between
-// the two can't leave it behind.
+// remove takes a provider out of service, where routing does not name it. Its secret is destroyed by a reaction to the
+// event, so that a crash between the two can't leave it behind.
 func (p *Providers) remove(ctx context.Context, caller Caller, id string) (outcome, error) {
-	return handle(ctx, p.Handler, caller, providerTask{
-		decider: providers.Decider(),
-		command: providers.Delete{},
-		streams: []string{providers.Stream(id)},
+	return handle(ctx, p.Handler, caller, task[removal, providers.Delete]{
+		decider: removing(),
+		streams: []string{providers.Stream(id), routing.RulesetStream(caller.Tenant), routing.FallbackStream(caller.Tenant)},
 		more:    ownName,
-		answer: func(providers.State, int64, time.Time) response {
+		answer: func(removal, int64, time.Time) response {
 			return response{status: http.StatusNoContent}
 		},
 	})
 }
 
 // ownName is the stream of the name that a provider gives up.
-func ownName(state providers.State) []string {
-	if !state.Exists() {
+func ownName(state removal) []string {
+	if !state.provider.Exists() {
 		return nil
 	}
-	return []string{providers.NameStream(state.Config.Name)}
+	return []string{providers.NameStream(state.provider.Config.Name)}
 }
 
 // RemoveSecret destroys a deleted provider's secret and records that. Doing it twice changes nothing.

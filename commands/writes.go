@@ -58,6 +58,9 @@ func (w *Writes) Record(ctx context.Context, refused httpx.Refused) (int64, erro
 // resourceOf names what a refused write was about, by its route. What can't be the id of such a thing is left out: it may be
 // anything, a secret in the wrong place included, and the log is for ever.
 func resourceOf(refused httpx.Refused) (resourceType, id string) {
+	if resourceType, id = routingResource(refused.Request); resourceType != "" {
+		return resourceType, id
+	}
 	for _, route := range []struct {
 		prefix, resourceType, parameter string
 		isID                            func(string) bool

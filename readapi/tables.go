@@ -9,6 +9,8 @@ func TablesOf(operation string) []string {
 		return []string{"keys"}
 	case "listPrices":
 		return []string{"prices"}
+	case "getRoutingRules", "getFallback":
+		return []string{"routing"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

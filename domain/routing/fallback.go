@@ -69,14 +69,6 @@ func (f Fallback) Names() []string {
 	return list
 }
 
-// NamedBy is "fallback chain" where the chain names a provider, else empty.
-func (f Fallback) NamedBy(providerID string) []string {
-	if slices.Contains(f.Names(), providerID) {
-		return []string{"fallback chain"}
-	}
-	return nil
-}
-
 // ordered is the chain in the order in which it is tried.
 func (f Fallback) ordered() []Entry {
 	byPriority := func(a, b Entry) int { return cmp.Compare(a.Priority, b.Priority) }

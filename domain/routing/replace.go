@@ -25,8 +25,8 @@ func RulesDecider() domain.Decider[Ruleset, ReplaceRules] {
 			if err := c.Ruleset.Problem(c.Exists); err != nil {
 				return nil, err
 			}
-			after := c.Ruleset.normalised()
-			if same(state.normalised(), after) {
+			after := c.Ruleset.Shown()
+			if same(state.Shown(), after) {
 				return nil, nil
 			}
 			return []domain.To{{Stream: RulesetStream(c.Tenant), Event: RulesetReplaced{after}}}, nil

@@ -52,7 +52,7 @@ var _ = Describe("A tenant's rules", func() {
 		ruleset := cheap()
 		ruleset.Rules = append(ruleset.Rules, routing.Rule{Name: "off", Action: rule(routing.Direct, "b", "c", "b/x").Action})
 		Expect(ruleset.Names()).To(Equal([]string{"a", "b", "c"}))
-		Expect(ruleset.NamedBy("a")).To(Equal([]string{"least_cost", "default_rule"}))
+		Expect(ruleset.NamedBy("a")).To(Equal([]string{"least_cost"}))
 		Expect(ruleset.NamedBy("b")).To(Equal([]string{"least_cost", "off"}))
 		Expect(ruleset.NamedBy("d")).To(BeEmpty())
 	})
@@ -163,8 +163,6 @@ var _ = Describe("A tenant's fallback chain", func() {
 
 	It("says whom it names", func() {
 		Expect(chained("b", "a/x", "a").Names()).To(Equal([]string{"b", "a"}))
-		Expect(chained("b", "a").NamedBy("a")).To(Equal([]string{"fallback chain"}))
-		Expect(chained("b", "a").NamedBy("c")).To(BeEmpty())
 	})
 
 	DescribeTable("is refused where", func(field string, change func(*routing.Fallback)) {

@@ -136,7 +136,7 @@ func (r Ruleset) Names() []string {
 	return list
 }
 
-// NamedBy lists what names a provider: rules by their names, disabled ones too, and the default rule as "default_rule".
+// NamedBy lists the rules that name a provider, by their names, disabled ones too; the default rule is not among them.
 func (r Ruleset) NamedBy(providerID string) []string {
 	var list names
 	for i := range r.Rules {
@@ -146,14 +146,11 @@ func (r Ruleset) NamedBy(providerID string) []string {
 			}
 		}
 	}
-	if r.Default != nil && r.Default.ProviderID == providerID {
-		list.add("default_rule")
-	}
 	return list
 }
 
-// normalised is the form in which a ruleset is stored: lists that are never null, nothing compiled.
-func (r Ruleset) normalised() Ruleset {
+// Shown is the ruleset in the form in which it is shown and stored: lists that are never null, nothing compiled.
+func (r Ruleset) Shown() Ruleset {
 	rules := make([]Rule, len(r.Rules))
 	for i, rule := range r.Rules {
 		rule.Conditions = append([]Condition{}, rule.Conditions...)

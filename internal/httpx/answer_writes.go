@@ -8,19 +8,21 @@ import (
 
 // One line a write of the document; a test fails where one is missing.
 var (
-	_ api.RegisterProviderResponseObject   = Answer{}
-	_ api.ChangeProviderResponseObject     = Answer{}
-	_ api.RemoveProviderResponseObject     = Answer{}
-	_ api.ReplaceCredentialsResponseObject = Answer{}
-	_ api.TestConnectionResponseObject     = Answer{}
-	_ api.CreateKeyResponseObject          = Answer{}
-	_ api.RevokeKeyResponseObject          = Answer{}
-	_ api.OverridePricesResponseObject     = Answer{}
-	_ api.RetryProjectionResponseObject    = Answer{}
-	_ api.RetryJobResponseObject           = Answer{}
-	_ api.DiscardJobResponseObject         = Answer{}
-	_ api.RouteResponseObject              = Answer{}
-	_ api.TryRouteResponseObject           = Answer{}
+	_ api.RegisterProviderResponseObject    = Answer{}
+	_ api.ChangeProviderResponseObject      = Answer{}
+	_ api.RemoveProviderResponseObject      = Answer{}
+	_ api.ReplaceCredentialsResponseObject  = Answer{}
+	_ api.TestConnectionResponseObject      = Answer{}
+	_ api.CreateKeyResponseObject           = Answer{}
+	_ api.RevokeKeyResponseObject           = Answer{}
+	_ api.OverridePricesResponseObject      = Answer{}
+	_ api.RetryProjectionResponseObject     = Answer{}
+	_ api.RetryJobResponseObject            = Answer{}
+	_ api.DiscardJobResponseObject          = Answer{}
+	_ api.RouteResponseObject               = Answer{}
+	_ api.TryRouteResponseObject            = Answer{}
+	_ api.ReplaceRoutingRulesResponseObject = Answer{}
+	_ api.ReplaceFallbackResponseObject     = Answer{}
 )
 
 // VisitRegisterProviderResponse sends the answer.
@@ -61,3 +63,9 @@ func (a Answer) VisitRouteResponse(w http.ResponseWriter) error { return a.write
 
 // VisitTryRouteResponse sends the answer.
 func (a Answer) VisitTryRouteResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceRoutingRulesResponse sends the answer.
+func (a Answer) VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceFallbackResponse sends the answer.
+func (a Answer) VisitReplaceFallbackResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -82,7 +82,7 @@ var _ = Describe("the OpenAPI document", func() {
 				}
 			}
 		})
-		Expect(count).To(Equal(25))
+		Expect(count).To(Equal(31))
 	})
 
 	It("gives every list a limit, a cursor and a page in meta", func() {
@@ -111,8 +111,8 @@ var _ = Describe("the OpenAPI document", func() {
 				timed = append(timed, o.OperationID)
 			}
 		})
-		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey"))
-		Expect(timed).To(ConsistOf("listProviders", "getProvider"))
+		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback"))
+		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback"))
 	})
 
 	It("is matched by an Answer for every write", func() {

@@ -34,6 +34,12 @@ func bodyFor(operation string) string {
 		return `{"name": "CI"}`
 	case "overridePrices":
 		return `{"prices": [{"provider_type": "openai", "model": "m", "input_usd_per_1m": 1, "output_usd_per_1m": 2}]}`
+	case "replaceRoutingRules":
+		return `{"rules": []}`
+	case "replaceFallback":
+		return `{"chain": []}`
+	case "tryRoute", "route":
+		return `{"prompt": "hello"}`
 	default:
 		return ""
 	}
@@ -78,7 +84,7 @@ var _ = Describe("every operation", func() {
 		})
 		Expect(s.handlers.reached).To(BeEmpty())
 		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
-		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 25))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 31))
 	})
 
 	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {

@@ -32,6 +32,8 @@ type writeHandlers struct {
 	*commands.Providers
 	*commands.Keys
 	*commands.Prices
+	*commands.Routing
+	*commands.Routes
 	*commands.Operations
 }
 
@@ -39,6 +41,7 @@ type readHandlers struct {
 	*readapi.Providers
 	*readapi.Keys
 	*readapi.Prices
+	*readapi.Routing
 	*readapi.Audit
 	*readapi.Operations
 	readapi.Me
@@ -59,11 +62,14 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 			writeHandlers{
 				Providers: providers, Keys: &commands.Keys{Handler: handler, Reads: providers.Reads},
 				Prices:     &commands.Prices{Handler: handler, Reads: providers.Reads, Show: readapi.PriceOf},
+				Routing:    &commands.Routing{Handler: handler, Reads: providers.Reads},
+				Routes:     &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
-				Prices:     &readapi.Prices{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
+				Prices:     n.priceReads(),
+				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
 				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
 			},
@@ -109,6 +115,10 @@ func (n *node) providerReads() *readapi.Providers {
 	return &readapi.Providers{
 		Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Schemas: credentialSchemas(), Now: time.Now,
 	}
+}
+
+func (n *node) priceReads() *readapi.Prices {
+	return &readapi.Prices{Database: readapi.Database{Pool: n.appPool}, Now: time.Now}
 }
 
 // history is what the log says of the past, decoded.
