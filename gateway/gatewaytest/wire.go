@@ -56,14 +56,20 @@ func (s *Server) sentKey(r *http.Request) string {
 	return key
 }
 
-// objection is what the provider has against a request: status and body of its
-// error, 0 if nothing.
+// objection is what the provider has against a request for its models: status and body of its error, 0 if nothing.
 func (s *Server) objection(r *http.Request) (status int, body string) {
+	if r.Method != http.MethodGet || r.URL.Path != s.listPath() {
+		return http.StatusNotFound, notFound(s.kind)
+	}
+
+	return s.credentialObjection(r)
+}
+
+// credentialObjection is what it has against a request wherever it goes.
+func (s *Server) credentialObjection(r *http.Request) (status int, body string) {
 	header, prefix := s.credential()
 
 	switch {
-	case r.Method != http.MethodGet || r.URL.Path != s.listPath():
-		return http.StatusNotFound, notFound(s.kind)
 	case r.URL.Query().Has("key"):
 		return http.StatusBadRequest, openAIError("the key must not stand in the URL", "invalid_request_error", "")
 	case s.kind == gateway.Anthropic && r.Header.Get("Anthropic-Version") == "":
