@@ -45,6 +45,8 @@ type Handler struct {
 	Sealer Sealer
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Changed, where set, is told of each tenant of which a command has changed something. It must not block.
+	Changed func(tenant string)
 }
 
 // task is one command on its way through the handler.
@@ -212,6 +214,9 @@ func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, met
 		request.Remember = eventstore.Remember{Fingerprint: caller.Idempotency.Fingerprint, Answer: render, TTL: caller.Idempotency.TTL}
 	}
 	result, err := h.Log.Append(ctx, request)
+	if err == nil && h.Changed != nil {
+		h.Changed(caller.Tenant)
+	}
 	switch {
 	case err != nil:
 		return outcome{}, err //nolint:wrapcheck // the store's errors are part of the API

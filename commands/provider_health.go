@@ -28,7 +28,7 @@ func (p *Providers) probe(ctx context.Context, caller Caller, id string, trigger
 	if err != nil {
 		return ConnectionTest{}, outcome{}, err
 	}
-	secret, err := p.secret(ctx, before.state.Secret)
+	secret, err := p.Secret(ctx, before.state.Secret)
 	if err != nil {
 		return ConnectionTest{}, outcome{}, err
 	}

@@ -61,7 +61,7 @@ func (p *Providers) putSecret(ctx context.Context, tenant, id string, secret Pro
 }
 
 // Secret reads the version of a provider's secret that its events name.
-func (p *Providers) secret(ctx context.Context, named providers.Secret) (ProviderSecret, error) {
+func (p *Providers) Secret(ctx context.Context, named providers.Secret) (ProviderSecret, error) {
 	flat, _, err := p.Secrets.Get(ctx, strings.TrimPrefix(named.VaultPath, vaultMount), named.SecretVersion)
 	if err != nil {
 		return ProviderSecret{}, fmt.Errorf("read the provider's secret: %w", err)

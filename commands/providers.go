@@ -154,7 +154,7 @@ func (p *Providers) withSecret(ctx context.Context, before providers.State, conf
 	if headers == nil && config.Type == before.Config.Type && config.BaseURL == before.Config.BaseURL {
 		return config, nil, nil
 	}
-	secret, err := p.secret(ctx, before.Secret)
+	secret, err := p.Secret(ctx, before.Secret)
 	if err != nil {
 		return config, nil, err
 	}
@@ -190,7 +190,7 @@ func (p *Providers) tryRotate(ctx context.Context, caller Caller, id string, cre
 	if err != nil {
 		return outcome{}, err
 	}
-	secret, err := p.secret(ctx, before.state.Secret)
+	secret, err := p.Secret(ctx, before.state.Secret)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/gateway"
+	"github.com/archonhq/archon/gateway/openai"
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/internal/netguard"
 	"github.com/archonhq/archon/internal/privacy"
@@ -84,6 +85,8 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("assemble the HTTP layer: %w", err)
 	}
+	calls := &openai.Handler{Plane: n.plane, Verifier: n.verifier, Unauthenticated: n.plane.Metrics.Unauthenticated.Inc}
+	calls.Mount(e)
 	if n.issuer != nil {
 		e.Any(issuerPath+"/*", echo.WrapHandler(n.issuer.Handler()))
 	}
@@ -103,7 +106,7 @@ func (n *node) providers() *commands.Providers {
 	policy := netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}
 	client := netguard.NewClient(policy, netguard.Options{})
 	return &commands.Providers{
-		Handler:   &commands.Handler{Log: n.store, Codec: n.codec, Sealer: clients{n.keeper}, Now: time.Now, Logger: n.log},
+		Handler:   &commands.Handler{Log: n.store, Codec: n.codec, Sealer: clients{n.keeper}, Now: time.Now, Logger: n.log, Changed: n.directory.Changed},
 		HealthLog: n.store, Secrets: n.secrets,
 		Wire:    wire{tester: gateway.NewTester(client, gateway.TesterOptions{UserAgent: "archon/" + n.version}), policy: policy},
 		Current: n.providerReads().Current,

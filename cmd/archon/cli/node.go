@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -16,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/archonhq/archon/eventstore"
+	"github.com/archonhq/archon/gateway/breaker"
+	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/internal/auth"
 	"github.com/archonhq/archon/internal/cache"
 	"github.com/archonhq/archon/internal/config"
@@ -51,6 +54,15 @@ type node struct {
 	store      *eventstore.Store
 	runner     *projections.Runner
 
+	// The data plane; plane is nil until openCalls.
+	directory   *plane.Directory
+	samples     *plane.Samples
+	breakers    *breaker.Breakers
+	plane       *plane.Plane
+	transitions transitions
+	// raised are the alerts that this node has raised.
+	raised sync.Map
+
 	// closers end the parts in the reverse order of their start.
 	closers []func(ctx context.Context) error
 }
@@ -60,7 +72,7 @@ func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, version 
 	n := &node{cfg: cfg, version: version, log: log, metrics: prometheus.NewRegistry(), codec: eventcodec.New()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, open := range []func(context.Context) error{
-		n.openData, n.openDatabase, n.openCache, n.openSecrets, n.openTokens, n.openLog,
+		n.openData, n.openDatabase, n.openCache, n.openSecrets, n.openTokens, n.openLog, n.openCalls,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close(context.WithoutCancel(ctx)))

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/archonhq/archon/commands"
+	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/usage"
+	"github.com/archonhq/archon/gateway"
+	"github.com/archonhq/archon/gateway/breaker"
+	"github.com/archonhq/archon/gateway/budget"
+	"github.com/archonhq/archon/gateway/dialect"
+	"github.com/archonhq/archon/gateway/limits"
+	"github.com/archonhq/archon/gateway/plane"
+	"github.com/archonhq/archon/internal/config"
+	"github.com/archonhq/archon/internal/netguard"
+)
+
+// idleConnsPerProvider is how many unused connections to a provider are kept: as many calls can be under way at once
+// without connecting anew.
+const idleConnsPerProvider = 256
+
+// openCalls makes the node's data plane.
+func (n *node) openCalls(context.Context) error {
+	n.directory = plane.NewDirectory(source{n}, n.log, time.Now)
+	use := n.providers()
+	metrics, err := plane.NewMetrics(n.metrics)
+	if err != nil {
+		return err //nolint:wrapcheck // says what it did
+	}
+	client := netguard.NewClient(netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}, netguard.Options{
+		DialTimeout: n.cfg.ConnectTimeout, TLSHandshakeTimeout: n.cfg.ConnectTimeout, ResponseHeaderTimeout: n.cfg.FirstByteTimeout,
+		MaxIdleConns: idleConnsPerProvider * 4, MaxIdleConnsPerHost: idleConnsPerProvider,
+	})
+	n.samples = &plane.Samples{Record: use.RecordSample, Now: time.Now, Log: n.log}
+	n.breakers = breaker.New(n.cache.Client(), breaker.Config{Log: n.log, OnTransition: n.transitions.add})
+	n.plane = plane.New(plane.Config{
+		Directory: n.directory, Targets: &targets{secret: use.Secret},
+		Dialect: dialect.NewClient(client, "archon/"+n.version, dialect.Timeouts{
+			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
+		}),
+		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), budget.Config{Log: n.log}),
+		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler}}, Samples: n.samples,
+		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
+	})
+	n.onClose(n.plane.Close)
+	return nil
+}
+
+// targets finds what it takes to call a provider. Versions of secrets never change, so what was read once is kept.
+type targets struct {
+	secret func(ctx context.Context, named providers.Secret) (commands.ProviderSecret, error)
+
+	mu    sync.Mutex
+	known map[providers.Secret]commands.ProviderSecret
+}
+
+// maxKnownSecrets bounds what is kept; past it all are forgotten, and read again.
+const maxKnownSecrets = 10_000
+
+var _ plane.Targets = (*targets)(nil)
+
+// Target implements plane.Targets.
+func (t *targets) Target(ctx context.Context, _ string, provider *plane.Provider) (gateway.Target, error) {
+	t.mu.Lock()
+	secret, found := t.known[provider.Secret]
+	t.mu.Unlock()
+	if !found {
+		var err error
+		if secret, err = t.secret(ctx, provider.Secret); err != nil {
+			return gateway.Target{}, err
+		}
+		t.mu.Lock()
+		if t.known == nil || len(t.known) >= maxKnownSecrets {
+			t.known = map[providers.Secret]commands.ProviderSecret{}
+		}
+		t.known[provider.Secret] = secret
+		t.mu.Unlock()
+	}
+	return gateway.Target{
+		Type: gateway.ProviderType(provider.Config.Type), BaseURL: provider.Config.BaseURL,
+		Credentials: secret.Credentials, CustomHeaders: secret.Headers,
+	}, nil
+}
+
+// recorder records calls as commands do.
+type recorder struct{ use *commands.Usage }
+
+var _ plane.Recorder = recorder{}
+
+// Record implements plane.Recorder.
+func (r recorder) Record(ctx context.Context, caller plane.Caller, recorded usage.Recorded) (int64, error) {
+	return r.use.Record(ctx, commands.Caller{ //nolint:wrapcheck // says what it did
+		Tenant: caller.Tenant, Actor: caller.Actor, Roles: caller.Roles, Method: caller.Method, Path: caller.Path, Status: recorded.Status,
+		CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent,
+	}, recorded)
+}
+
+// keySpend is what a key has spent according to the log, for a budget whose counter is lost.
+func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amount, int64, error) {
+	spent, position, err := n.spending().OfKey(ctx, tenant, keyID)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
+	}
+	return spent, position, nil
+}
+
+// unpriced raises the alert of a model without a price; the first time on this node, since it stays raised.
+func (n *node) unpriced(tenant, providerType, model string) {
+	subject := providerType + "/" + model
+	if _, raised := n.raised.LoadOrStore(strings.Join([]string{tenant, subject}, "\x00"), true); raised {
+		return
+	}
+	go func() {
+		const within = 10 * time.Second
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		if err := n.raiseUnpriced(ctx, tenant, providerType, model); err != nil {
+			n.raised.Delete(strings.Join([]string{tenant, subject}, "\x00"))
+			n.log.WarnContext(ctx, "alert not raised", slog.String("subject", subject), slog.Any("error", err))
+		}
+	}()
+}

@@ -1,0 +1,122 @@
+package plane
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/keys"
+	"github.com/archonhq/archon/domain/usage"
+	"github.com/archonhq/archon/gateway"
+	"github.com/archonhq/archon/gateway/breaker"
+	"github.com/archonhq/archon/gateway/budget"
+	"github.com/archonhq/archon/gateway/dialect"
+	"github.com/archonhq/archon/gateway/limits"
+)
+
+// Caller is who calls, through which request, and on whose account.
+type Caller struct {
+	Tenant string
+	Actor  domain.Actor
+	Roles  []string
+	// Method and Path (the route's template) name the request.
+	Method, Path  string
+	CorrelationID string
+	// IP and UserAgent are personal data: the recorder seals them.
+	IP, UserAgent string
+	// Key is the API key that was used, nil for a user with a token.
+	Key *keys.Key
+	// UserID is the user of a token, empty for a key.
+	UserID       string
+	DepartmentID string
+}
+
+// Recorder appends what calls came to to the log.
+type Recorder interface {
+	// Record returns once the call is durable, with its position.
+	Record(ctx context.Context, caller Caller, recorded usage.Recorded) (position int64, err error)
+}
+
+// Targets finds what it takes to call a provider, credentials included.
+type Targets interface {
+	Target(ctx context.Context, tenant string, provider *Provider) (gateway.Target, error)
+}
+
+// Config is what the data plane is made of. Fields without a default must be set.
+type Config struct {
+	Directory *Directory
+	Targets   Targets
+	Dialect   *dialect.Client
+	Breakers  *breaker.Breakers
+	Limiter   *limits.Limiter
+	Budgets   *budget.Budgets
+	// Spend is what a key has spent according to the log, and up to which position, for budgets whose counter is lost.
+	Spend    func(ctx context.Context, tenant, keyID string) (spent budget.Amount, position int64, err error)
+	Recorder Recorder
+	Samples  *Samples
+	// Unpriced is told of a model that was used and has no price. It must not block.
+	Unpriced func(tenant, providerType, model string)
+	// Async records a call after its answer instead of before its last byte: faster, and kill -9 may lose the last calls.
+	Async bool
+	// DefaultMaxTokens is what a call under a budget may generate where neither client nor model say; 0 means 4096.
+	DefaultMaxTokens int64
+	Metrics          *Metrics
+	Log              *slog.Logger
+	Now              func() time.Time
+	// Draw is the randomness of decisions; nil is the runtime's.
+	Draw func() uint64
+}
+
+const defaultMaxTokens = 4096
+
+// Plane answers calls. It is safe for concurrent use.
+type Plane struct {
+	Config
+
+	firstTokens firstTokens
+	// behind are records and settlements that go on after their answer.
+	behind sync.WaitGroup
+}
+
+// New makes a Plane. Close it, so that what goes on after answers is finished.
+func New(config Config) *Plane {
+	config.DefaultMaxTokens = cmp.Or(config.DefaultMaxTokens, defaultMaxTokens)
+	if config.Draw == nil {
+		config.Draw = rand.Uint64
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	return &Plane{Config: config}
+}
+
+// Close waits, within ctx, until everything that was begun after an answer is done.
+func (p *Plane) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		p.behind.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx) //nolint:wrapcheck // the caller knows what it closes
+	}
+}
+
+// settleTimeout bounds what is done after an answer.
+const settleTimeout = 10 * time.Second
+
+// after does work that the client need not wait for.
+func (p *Plane) after(ctx context.Context, work func(ctx context.Context)) {
+	p.behind.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		work(ctx)
+	})
+}
