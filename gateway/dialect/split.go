@@ -193,7 +193,7 @@ func (s *splitter) fill() (moved int, err error) {
 		return moved, errEventTooLarge
 	}
 
-	n, err := s.source.Read(s.buffer[len(s.buffer):cap(s.buffer)])
+	n, err := s.source.Read(s.buffer[len(s.buffer):min(cap(s.buffer), s.start+maxEventBytes+1)])
 	s.buffer = s.buffer[:len(s.buffer)+n]
 	s.ended = err
 

@@ -168,8 +168,6 @@ func (s *Stream) finished() error {
 func (s *Stream) look(data []byte) bool {
 	chunk := readChunk(data)
 
-	s.heading.keep(chunk, s.call.started.Unix())
-
 	if !chunk.hasChoices {
 		if chunk.usage != nil && !s.counted {
 			s.reported = bytes.Clone(data)
@@ -178,6 +176,7 @@ func (s *Stream) look(data []byte) bool {
 		return false
 	}
 
+	s.heading.keep(chunk, s.call.started.Unix())
 	s.content += chunk.content
 	s.delivered = s.delivered || chunk.content > 0
 
