@@ -16,7 +16,9 @@ type transitions struct {
 // maxTransitions bounds how many may wait: they are rare.
 const maxTransitions = 1024
 
-func newTransitions() transitions { return transitions{queue: make(chan breaker.Transition, maxTransitions)} }
+func newTransitions() transitions {
+	return transitions{queue: make(chan breaker.Transition, maxTransitions)}
+}
 
 // add never blocks: it is called on the way of a call.
 func (t transitions) add(transition breaker.Transition) {
