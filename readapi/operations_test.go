@@ -92,7 +92,7 @@ var _ = Describe("operations", func() {
 				Expect(tables).NotTo(BeEmpty(), path)
 			}
 			for _, table := range tables {
-				Expect(table).To(BeElementOf("providers", "keys", "prices", "audit_index"), path)
+				Expect(table).To(BeElementOf("providers", "keys", "prices", "alerts", "audit_index"), path)
 			}
 		}
 		Expect(seen).To(BeNumerically(">=", len(none)+6))

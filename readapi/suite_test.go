@@ -51,6 +51,7 @@ type fixture struct {
 	audit      *readapi.Audit
 	keys       *readapi.Keys
 	prices     *readapi.Prices
+	alerts     *readapi.Alerts
 	now        time.Time
 }
 
@@ -77,7 +78,8 @@ func newFixture(ctx context.Context) *fixture {
 	DeferCleanup(f.owner.Close)
 	f.store = eventstore.New(f.app, eventstore.Config{})
 	DeferCleanup(f.store.Close)
-	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.AuditIndex{})
+	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{},
+		projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.Alerts{}, projections.AuditIndex{})
 	Expect(err).NotTo(HaveOccurred())
 	database := readapi.Database{Pool: f.app}
 	f.providers = &readapi.Providers{
@@ -86,6 +88,7 @@ func newFixture(ctx context.Context) *fixture {
 	}
 	f.keys = &readapi.Keys{Database: database, Now: func() time.Time { return f.now }}
 	f.prices = &readapi.Prices{Database: database, Now: func() time.Time { return f.now }}
+	f.alerts = &readapi.Alerts{Database: database}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }
@@ -134,7 +137,7 @@ func (f *fixture) project(ctx context.Context, of string) {
 	GinkgoHelper()
 	head, err := f.store.Head(ctx, of)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.KeysName, projections.PricesName, projections.AuditIndexName)).To(Succeed())
+	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.KeysName, projections.PricesName, projections.AlertsName, projections.AuditIndexName)).To(Succeed())
 }
 
 // register adds a provider and returns its id.

@@ -9,6 +9,8 @@ func TablesOf(operation string) []string {
 		return []string{"keys"}
 	case "listPrices":
 		return []string{"prices"}
+	case "listAlerts":
+		return []string{"alerts"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
@@ -29,6 +30,8 @@ func New() *eventstore.Codec {
 		eventstore.Define[keys.Created](),
 		eventstore.Define[keys.Revoked](),
 		eventstore.Define[prices.Overridden](),
+		eventstore.Define[alerts.Raised](),
+		eventstore.Define[alerts.Resolved](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
@@ -42,5 +45,5 @@ func New() *eventstore.Codec {
 
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
-	return slices.Concat(providers.Events(), keys.Events(), prices.Events(), audit.Events(), operations.Events())
+	return slices.Concat(providers.Events(), keys.Events(), prices.Events(), alerts.Events(), audit.Events(), operations.Events())
 }

@@ -39,6 +39,7 @@ type readHandlers struct {
 	*readapi.Providers
 	*readapi.Keys
 	*readapi.Prices
+	*readapi.Alerts
 	*readapi.Audit
 	*readapi.Operations
 	readapi.Me
@@ -58,12 +59,13 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 		Handlers: handlers{
 			writeHandlers{
 				Providers: providers, Keys: &commands.Keys{Handler: handler, Reads: providers.Reads},
-				Prices:     &commands.Prices{Handler: handler, Reads: providers.Reads, Show: readapi.PriceOf},
+				Prices:     n.prices(handler),
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
 				Prices:     &readapi.Prices{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
+				Alerts:     n.alertReads(),
 				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
 			},
@@ -103,6 +105,16 @@ func (n *node) providers() *commands.Providers {
 		Current: n.providerReads().Current,
 		Reads:   commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout},
 	}
+}
+
+// prices are the use cases of price books.
+func (n *node) prices(handler *commands.Handler) *commands.Prices {
+	reads := commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout}
+	return &commands.Prices{Handler: handler, Reads: reads, Show: readapi.PriceOf}
+}
+
+func (n *node) alertReads() *readapi.Alerts {
+	return &readapi.Alerts{Database: readapi.Database{Pool: n.appPool}}
 }
 
 func (n *node) providerReads() *readapi.Providers {
