@@ -15,6 +15,39 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AlertKind.
+const (
+	AlertKindUnpricedModel AlertKind = "unpriced_model"
+)
+
+// Valid indicates whether the value is a known member of the AlertKind enum.
+func (e AlertKind) Valid() bool {
+	switch e {
+	case AlertKindUnpricedModel:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlertStatus.
+const (
+	AlertStatusOpen     AlertStatus = "open"
+	AlertStatusResolved AlertStatus = "resolved"
+)
+
+// Valid indicates whether the value is a known member of the AlertStatus enum.
+func (e AlertStatus) Valid() bool {
+	switch e {
+	case AlertStatusOpen:
+		return true
+	case AlertStatusResolved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AuditOutcome.
 const (
 	AuditOutcomeRejected  AuditOutcome = "rejected"
@@ -403,6 +436,54 @@ func (e RoutingOperator) Valid() bool {
 //
 // Example: sk-EXAMPLE
 type APIKey = string
+
+// Alert defines model for Alert.
+type Alert struct {
+	// CreatedAt When it was raised.
+	//
+	// Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// Details More for programs, by kind.
+	//
+	// Example: {"model":"gpt-99","provider_type":"openai"}
+	Details json.RawMessage `json:"details"`
+
+	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e16
+	ID string `json:"id"`
+
+	// Kind `unpriced_model`: a model was called that has no price. More kinds may come.
+	Kind AlertKind `json:"kind"`
+
+	// Message For a person; says what to do.
+	//
+	// Example: A model was called that has no price.
+	Message string `json:"message"`
+
+	// Resolution What resolved it; null while it is open.
+	Resolution *string     `json:"resolution"`
+	ResolvedAt *time.Time  `json:"resolved_at"`
+	Status     AlertStatus `json:"status"`
+
+	// Subject What it is about; for a model its provider type and name.
+	//
+	// Example: openai/gpt-99
+	Subject string `json:"subject"`
+}
+
+// AlertKind `unpriced_model`: a model was called that has no price. More kinds may come.
+type AlertKind string
+
+// AlertListEnvelope defines model for AlertListEnvelope.
+type AlertListEnvelope struct {
+	Data []Alert `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// AlertStatus defines model for AlertStatus.
+type AlertStatus string
 
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
@@ -1805,6 +1886,18 @@ type ProviderID = string
 // Window defines model for Window.
 type Window = HealthWindow
 
+// ListAlertsParams defines parameters for ListAlerts.
+type ListAlertsParams struct {
+	// Status Only alerts in this state.
+	Status *AlertStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
 	// Actor Exactly this actor (the token's subject).
@@ -1975,6 +2068,9 @@ type ReplaceRoutingRulesJSONRequestBody = ReplaceRoutingRules
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAlerts List alerts
+	// (GET /api/v1/alerts)
+	ListAlerts(ctx echo.Context, params ListAlertsParams) error
 	// ListAudit List what happened, newest first
 	// (GET /api/v1/audit)
 	ListAudit(ctx echo.Context, params ListAuditParams) error
@@ -2073,6 +2169,38 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListAlerts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAlerts(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlertsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAlerts(ctx, params)
+	return err
 }
 
 // ListAudit converts echo context to params.
@@ -2747,6 +2875,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 		Handler: si,
 	}
 
+	router.GET(options.BaseURL+"/api/v1/alerts", wrapper.ListAlerts, options.OperationMiddlewares["listAlerts"]...)
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
@@ -2779,6 +2908,28 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/router/rules/visual", wrapper.GetRoutingRules, options.OperationMiddlewares["getRoutingRules"]...)
 	router.PUT(options.BaseURL+"/api/v1/router/rules/visual", wrapper.ReplaceRoutingRules, options.OperationMiddlewares["replaceRoutingRules"]...)
 
+}
+
+type ListAlertsRequestObject struct {
+	Params ListAlertsParams
+}
+
+type ListAlertsResponseObject interface {
+	VisitListAlertsResponse(w http.ResponseWriter) error
+}
+
+type ListAlerts200JSONResponse AlertListEnvelope
+
+func (response ListAlerts200JSONResponse) VisitListAlertsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListAuditRequestObject struct {
@@ -3676,6 +3827,9 @@ func (response ReplaceRoutingRules200JSONResponse) VisitReplaceRoutingRulesRespo
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListAlerts List alerts
+	// (GET /api/v1/alerts)
+	ListAlerts(ctx context.Context, request ListAlertsRequestObject) (ListAlertsResponseObject, error)
 	// ListAudit List what happened, newest first
 	// (GET /api/v1/audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
@@ -3781,6 +3935,31 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListAlerts operation middleware
+func (sh *strictHandler) ListAlerts(ctx echo.Context, params ListAlertsParams) error {
+	var request ListAlertsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlerts(ctx.Request().Context(), request.(ListAlertsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlerts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAlertsResponseObject); ok {
+		return validResponse.VisitListAlertsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListAudit operation middleware

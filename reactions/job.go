@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -32,6 +33,8 @@ type Job struct {
 	Payload json.RawMessage
 	// CorrelationID is that of the request that caused the event; CausationID is the event.
 	CorrelationID, CausationID string
+	// RunAfter is when it is due; the zero time is at once.
+	RunAfter time.Time
 }
 
 // NewJob is the job that an event asks for on a topic.
@@ -62,7 +65,11 @@ func (j Job) Enqueue(out *projections.Statements) error {
 	if err != nil {
 		return fmt.Errorf("encode a job's metadata: %w", err)
 	}
-	out.Exec(`insert into jobs (tenant_id, uuid, topic, payload, metadata) values ($1, $2, $3, $4, $5) on conflict do nothing`,
-		j.Tenant, j.ID, j.Topic, []byte(j.Payload), metadata)
+	var due *time.Time
+	if !j.RunAfter.IsZero() {
+		due = &j.RunAfter
+	}
+	out.Exec(`insert into jobs (tenant_id, uuid, topic, payload, metadata, run_after) values ($1, $2, $3, $4, $5, coalesce($6, now()))
+		on conflict do nothing`, j.Tenant, j.ID, j.Topic, []byte(j.Payload), metadata, due)
 	return nil
 }

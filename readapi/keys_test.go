@@ -86,6 +86,7 @@ var _ = Describe("keys", Label("postgres"), func() {
 				page, err := list(ctx, tenant, limit, cursor)
 				Expect(err).NotTo(HaveOccurred())
 				Expect(len(page.Data)).To(BeNumerically("<=", limit))
+				Expect(len(seen)).To(BeNumerically("<=", len(want)), "the list has no end")
 				for _, key := range page.Data {
 					seen = append(seen, key.ID)
 				}

@@ -52,6 +52,7 @@ type fixture struct {
 	keys       *readapi.Keys
 	prices     *readapi.Prices
 	routing    *readapi.Routing
+	alerts     *readapi.Alerts
 	now        time.Time
 }
 
@@ -78,8 +79,8 @@ func newFixture(ctx context.Context) *fixture {
 	DeferCleanup(f.owner.Close)
 	f.store = eventstore.New(f.app, eventstore.Config{})
 	DeferCleanup(f.store.Close)
-	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.Routing{},
-		projections.AuditIndex{})
+	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.Keys{},
+		projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.AuditIndex{})
 	Expect(err).NotTo(HaveOccurred())
 	database := readapi.Database{Pool: f.app}
 	f.providers = &readapi.Providers{
@@ -89,6 +90,7 @@ func newFixture(ctx context.Context) *fixture {
 	f.keys = &readapi.Keys{Database: database, Now: func() time.Time { return f.now }}
 	f.prices = &readapi.Prices{Database: database, Now: func() time.Time { return f.now }}
 	f.routing = &readapi.Routing{Database: database, History: history{f.store, eventcodec.New()}}
+	f.alerts = &readapi.Alerts{Database: database}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }
@@ -138,7 +140,7 @@ func (f *fixture) project(ctx context.Context, of string) {
 	head, err := f.store.Head(ctx, of)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.KeysName, projections.PricesName, projections.RoutingName,
-		projections.AuditIndexName)).To(Succeed())
+		projections.AlertsName, projections.AuditIndexName)).To(Succeed())
 }
 
 // register adds a provider and returns its id.

@@ -11,6 +11,8 @@ func TablesOf(operation string) []string {
 		return []string{"prices"}
 	case "getRoutingRules", "getFallback":
 		return []string{"routing"}
+	case "listAlerts":
+		return []string{"alerts"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

@@ -18,7 +18,7 @@ import (
 var listed []byte
 
 // list is the price list that comes with the program. A list that can't be read is a fault of the build.
-var list = sync.OnceValue(func() []Price {
+var list = sync.OnceValue(func() []Price { //nolint:gochecknoglobals // a constant, read when it is needed
 	prices, err := readList(listed)
 	if err != nil {
 		panic("the price list: " + err.Error())
@@ -127,4 +127,4 @@ func NewRates(input, output Rate, cacheRead, cacheWrite *Rate) Rates {
 }
 
 // listedByName is the list as a Book has it.
-var listedByName = sync.OnceValue(func() map[name][]Price { return byName(list()) })
+var listedByName = sync.OnceValue(func() map[name][]Price { return byName(list()) }) //nolint:gochecknoglobals // as list

@@ -115,7 +115,7 @@ func (u *uint128) amount() Amount {
 	if quotient > math.MaxInt64 {
 		return math.MaxInt64
 	}
-	return Amount(quotient) //nolint:gosec // it fits, see above
+	return Amount(quotient)
 }
 
 // compare orders prices by provider type, model and date.

@@ -120,6 +120,9 @@ func TestCostDoesNotOverflow(t *testing.T) {
 			}
 		}
 	}
+	if got := dear.Cost(domain.Tokens{Input: 2 * many}); got != math.MaxInt64 { // fits into 64 bits, but not into an Amount
+		t.Errorf("got %s, not the most there is", got)
+	}
 	if got := ceiling.Cost(domain.Tokens{Input: -5, Output: math.MinInt64, Reasoning: 1}); got != prices.Amount(prices.MaxRate)/1_000_000 {
 		t.Errorf("counts below zero: got %s", got)
 	}

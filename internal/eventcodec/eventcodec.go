@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
@@ -31,6 +32,8 @@ func New() *eventstore.Codec {
 		eventstore.Define[keys.Created](),
 		eventstore.Define[keys.Revoked](),
 		eventstore.Define[prices.Overridden](),
+		eventstore.Define[alerts.Raised](),
+		eventstore.Define[alerts.Resolved](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
@@ -48,6 +51,6 @@ func New() *eventstore.Codec {
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
 	return slices.Concat(
-		providers.Events(), keys.Events(), prices.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
+		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
 	)
 }

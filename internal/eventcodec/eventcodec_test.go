@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
@@ -54,6 +55,8 @@ func examples() []domain.Event {
 			ProviderType: "openai", Model: "gpt-4o", EffectiveFrom: at,
 			Rates: prices.Rates{Input: 20_000_000_000, CacheRead: 10_000_000_000, CacheWrite: 25_000_000_000, Output: 80_000_000_000, Reasoning: 80_000_000_000},
 		}}},
+		alerts.Raised{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Message: "It has no price.", Details: map[string]any{"model": "gpt-99"}},
+		alerts.Resolved{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Resolution: "It has one now."},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},
@@ -134,6 +137,8 @@ func folder(context string) string {
 	switch context {
 	case "provider", "providername", "providerhealth":
 		return "providers"
+	case "alert":
+		return "alerts"
 	case "key":
 		return "keys"
 	case "projection", "job":

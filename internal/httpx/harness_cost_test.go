@@ -29,3 +29,7 @@ func (h *handlers) ListPrices(ctx context.Context, _ api.ListPricesRequestObject
 func (h *handlers) OverridePrices(ctx context.Context, _ api.OverridePricesRequestObject) (api.OverridePricesResponseObject, error) {
 	return h.written(ctx, "overridePrices")
 }
+
+func (h *handlers) ListAlerts(ctx context.Context, _ api.ListAlertsRequestObject) (api.ListAlertsResponseObject, error) {
+	return nil, h.arrive(ctx, "listAlerts")
+}

@@ -43,6 +43,7 @@ type readHandlers struct {
 	*readapi.Keys
 	*readapi.Prices
 	*readapi.Routing
+	*readapi.Alerts
 	*readapi.Audit
 	*readapi.Operations
 	readapi.Me
@@ -62,15 +63,16 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 		Handlers: handlers{
 			writeHandlers{
 				Providers: providers, Keys: &commands.Keys{Handler: handler, Reads: providers.Reads},
-				Prices:     &commands.Prices{Handler: handler, Reads: providers.Reads, Show: readapi.PriceOf},
 				Routing:    &commands.Routing{Handler: handler, Reads: providers.Reads},
 				Routes:     &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
+				Prices:     n.prices(handler),
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
 				Prices:     n.priceReads(),
 				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
+				Alerts:     n.alertReads(),
 				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
 			},
@@ -112,6 +114,16 @@ func (n *node) providers() *commands.Providers {
 		Current: n.providerReads().Current,
 		Reads:   commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout},
 	}
+}
+
+// prices are the use cases of price books.
+func (n *node) prices(handler *commands.Handler) *commands.Prices {
+	reads := commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout}
+	return &commands.Prices{Handler: handler, Reads: reads, Show: readapi.PriceOf}
+}
+
+func (n *node) alertReads() *readapi.Alerts {
+	return &readapi.Alerts{Database: readapi.Database{Pool: n.appPool}}
 }
 
 func (n *node) providerReads() *readapi.Providers {

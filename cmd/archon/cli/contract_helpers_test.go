@@ -34,6 +34,7 @@ const (
 	mePath          = "/api/v1/me"
 	keysPath        = "/api/v1/keys"
 	pricingPath     = "/api/v1/cost/pricing"
+	alertsPath      = "/api/v1/alerts"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.

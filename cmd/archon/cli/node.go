@@ -213,7 +213,10 @@ func (n *node) openLog(context.Context) (err error) {
 
 // projectors is the one list of projections and reactions.
 func projectors() []projections.Projector {
-	return []projections.Projector{projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.Routing{}, projections.AuditIndex{}, reactions.ProbeSchedule{}, reactions.SecretRemoval{}}
+	return []projections.Projector{
+		projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.AuditIndex{},
+		reactions.ProbeSchedule{}, reactions.SecretRemoval{}, reactions.AlertResolution{},
+	}
 }
 
 // drain bounds how long a part may take to end.

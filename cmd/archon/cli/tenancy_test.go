@@ -37,6 +37,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 		s.register(mine, openAI("mine", upstream.URL, canary))
 		theirKey, _ = s.ask(http.MethodPost, keysPath, theirs, map[string]any{"name": mark}).data()["id"].(string)
 		s.ask(http.MethodPut, pricingPath, theirs, priced(map[string]any{"model": mark}))
+		raiseAlert(s.installation, victim, mark)
 		theirJob = uuid.NewString()
 		ctx, conn := s.asSuperuser()
 		_, err := conn.Exec(ctx, `insert into jobs (tenant_id, uuid, topic, payload, status, attempts, last_error, finished_at)
@@ -108,7 +109,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 
 	It("see nothing of each other in lists, filters, cursors and their own audit trail", func() {
 		for _, path := range []string{
-			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, pricingPath + "?limit=500",
+			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, alertsPath, pricingPath + "?limit=500",
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
 			providersPath + "?as_of=2999-01-01T00:00:00Z",
 		} {
