@@ -178,7 +178,7 @@ func (r *run) takeFromProvider(ctx context.Context, s *serving) bool {
 		r.passOver(s, outcomeRateLimited, "the provider's configured rate limit is used up", verdict.RetryAfter)
 		return false
 	case tokens.PerMinute > 0:
-		r.taken = append(r.taken, takenTokens{id: tokens.ID, estimate: tokens.Cost})
+		r.taken = append(r.taken, takenTokens{id: tokens.ID, estimate: tokens.Cost, verdict: verdict})
 	}
 	return true
 }

@@ -94,8 +94,6 @@ func (r *run) settle(ctx context.Context, cost domain.Amount) {
 		if strings.HasPrefix(taken.id, "provider:"+r.recorded.ProviderID+":") {
 			used = r.recorded.Tokens.Total()
 		}
-		if err := r.Limiter.Adjust(ctx, r.caller.Tenant, taken.id, used-taken.estimate); err != nil {
-			r.Log.DebugContext(ctx, "token limit not adjusted", slog.Any("error", err))
-		}
+		r.Limiter.Adjust(ctx, r.caller.Tenant, taken.id, taken.verdict, used-taken.estimate)
 	}
 }

@@ -40,6 +40,7 @@ type run struct {
 type takenTokens struct {
 	id       string
 	estimate int64
+	verdict  limits.Verdict
 }
 
 // wants is what a call asks for, beside its content.

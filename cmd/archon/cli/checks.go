@@ -20,7 +20,7 @@ func (n *node) health() *httpx.Health {
 		}},
 		httpx.Check{Name: "redis", Probe: func(ctx context.Context) error {
 			if err := n.cache.Check(ctx); err != nil {
-				return httpx.Reason("Redis can't be reached; wake-ups between nodes fall back to polling", err)
+				return httpx.Reason("Redis can't be reached; wake-ups between nodes fall back to polling, circuit breakers and rate limits are each node's own, and API keys with a budget are refused", err)
 			}
 			return nil
 		}},

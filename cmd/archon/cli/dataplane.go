@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/archonhq/archon/commands"
+	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway"
@@ -46,9 +46,8 @@ func (n *node) openCalls(context.Context) error {
 		}),
 		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), budget.Config{Log: n.log}),
 		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler}}, Samples: n.samples,
-		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
+		Unpriced: n.unpriced(&commands.Alerts{Handler: use.Handler}), Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
-	n.onClose(n.plane.Close)
 	return nil
 }
 
@@ -110,19 +109,16 @@ func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amoun
 	return spent, position, nil
 }
 
-// unpriced raises the alert of a model without a price; the first time on this node, since it stays raised.
-func (n *node) unpriced(tenant, providerType, model string) {
-	subject := providerType + "/" + model
-	if _, raised := n.raised.LoadOrStore(strings.Join([]string{tenant, subject}, "\x00"), true); raised {
-		return
+// unpriced raises the alert of a model without a price, which costs little where it has been raised already.
+func (n *node) unpriced(raising *commands.Alerts) func(tenant, providerType, model string) {
+	return func(tenant, providerType, model string) {
+		go func() {
+			const within = 10 * time.Second
+			ctx, cancel := context.WithTimeout(context.Background(), within)
+			defer cancel()
+			if err := raising.Raise(ctx, tenant, alerts.Unpriced(providerType, model)); err != nil {
+				n.log.WarnContext(ctx, "alert not raised", slog.Any("error", err))
+			}
+		}()
 	}
-	go func() {
-		const within = 10 * time.Second
-		ctx, cancel := context.WithTimeout(context.Background(), within)
-		defer cancel()
-		if err := n.raiseUnpriced(ctx, tenant, providerType, model); err != nil {
-			n.raised.Delete(strings.Join([]string{tenant, subject}, "\x00"))
-			n.log.WarnContext(ctx, "alert not raised", slog.String("subject", subject), slog.Any("error", err))
-		}
-	}()
 }

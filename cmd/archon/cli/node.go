@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -60,8 +59,6 @@ type node struct {
 	breakers    *breaker.Breakers
 	plane       *plane.Plane
 	transitions transitions
-	// raised are the alerts that this node has raised.
-	raised sync.Map
 
 	// closers end the parts in the reverse order of their start.
 	closers []func(ctx context.Context) error
@@ -69,7 +66,7 @@ type node struct {
 
 // openNode starts the parts. On an error it ends those that it has started.
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, version string) (*node, error) {
-	n := &node{cfg: cfg, version: version, log: log, metrics: prometheus.NewRegistry(), codec: eventcodec.New()}
+	n := &node{cfg: cfg, version: version, log: log, metrics: prometheus.NewRegistry(), codec: eventcodec.New(), transitions: newTransitions()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, open := range []func(context.Context) error{
 		n.openData, n.openDatabase, n.openCache, n.openSecrets, n.openTokens, n.openLog, n.openCalls,

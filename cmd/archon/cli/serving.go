@@ -15,6 +15,7 @@ import (
 
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/gateway/breaker"
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/reactions"
 )
@@ -41,6 +42,7 @@ func (n *node) serve(ctx context.Context, roles []string, ready func(n *node, ad
 	if err := n.startBackground(roles, run); err != nil {
 		return err
 	}
+	finishCalls := n.startCalls(ctx, run)
 	server, err := n.listen(ctx, roles)
 	if err != nil {
 		return err
@@ -54,9 +56,30 @@ func (n *node) serve(ctx context.Context, roles []string, ready func(n *node, ad
 	n.log.InfoContext(ctx, "archon is draining", slog.Duration("within", n.cfg.ShutdownTimeout))
 	draining, cancel := n.drain(ctx)
 	defer cancel()
-	stopped := errors.Join(server.Shutdown(draining), n.store.Close(draining))
+	stopped := errors.Join(server.Shutdown(draining), finishCalls(draining), n.store.Close(draining))
 	stopBackground()
 	return errors.Join(stopped, parts.Wait(), failure(failed))
+}
+
+// startCalls starts what calls need besides HTTP. The function that it returns finishes what calls have left behind; the
+// log must still be open then.
+func (n *node) startCalls(ctx context.Context, run func(string, func(context.Context) error)) func(ctx context.Context) error {
+	run("circuit breakers", n.breakers.Run)
+	telemetry, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var parts errgroup.Group
+	parts.Go(func() error { return n.samples.Run(telemetry) })
+	use := n.providers()
+	parts.Go(func() error {
+		n.transitions.record(telemetry, n.log, func(ctx context.Context, transition breaker.Transition) error {
+			return use.RecordBreaker(ctx, transition.Tenant, breakerChanged(transition))
+		})
+		return nil
+	})
+	return func(ctx context.Context) error {
+		err := n.plane.Close(ctx)
+		stop()
+		return errors.Join(err, parts.Wait())
+	}
 }
 
 // failure is why a context ended, unless it was asked to.
