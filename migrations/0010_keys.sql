@@ -26,7 +26,10 @@ create index api_keys_by_age on api_keys (tenant_id, created_at desc, id desc);
 alter table api_keys enable row level security;
 alter table api_keys force  row level security;
 create policy tenant_isolation on api_keys using (tenant_id = current_setting('app.tenant_id', true));
-grant select on api_keys to archon_app, archon_reader;
+grant select on api_keys to archon_app;
+-- Dashboards have no use for hashes.
+grant select (tenant_id, id, name, department_id, models, rate_limit_rpm, budget_nano_usd, expires_at, hint, created_by, version,
+  created_at, revoked_at) on api_keys to archon_reader;
 grant select, insert, update, delete on api_keys to archon_worker;
 
 -- +goose Down

@@ -108,7 +108,7 @@ var _ = Describe("A key", func() {
 		Expect(keys.Key{}.Matches("")).To(BeFalse(), "no key at all")
 	})
 
-	DescribeTable("allows models", func(models []string, allowed, refused []string) {
+	DescribeTable("allows models", func(models, allowed, refused []string) {
 		key := keys.Key{Config: keys.Config{Models: models}}
 		for _, model := range allowed {
 			Expect(key.AllowsModel(model)).To(BeTrue(), model)

@@ -36,8 +36,11 @@ func ExampleBook_At() {
 func exact(tokens domain.Tokens, rates prices.Rates) *big.Int {
 	sum := new(big.Int)
 	for _, line := range [][2]int64{
-		{tokens.Input, int64(rates.Input)}, {tokens.CacheRead, int64(rates.CacheRead)}, {tokens.CacheWrite, int64(rates.CacheWrite)},
-		{tokens.Output, int64(rates.Output)}, {tokens.Reasoning, int64(rates.Reasoning)},
+		{tokens.Input, int64(rates.Input)},
+		{tokens.CacheRead, int64(rates.CacheRead)},
+		{tokens.CacheWrite, int64(rates.CacheWrite)},
+		{tokens.Output, int64(rates.Output)},
+		{tokens.Reasoning, int64(rates.Reasoning)},
 	} {
 		sum.Add(sum, new(big.Int).Mul(big.NewInt(line[0]), big.NewInt(line[1])))
 	}

@@ -232,6 +232,12 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			Expect(json.Unmarshal(one[[]byte](ctx, tx.Conn(), "select custom_headers from model_providers"), &headers)).To(Succeed(), "names only")
 			Expect(one[string](ctx, tx.Conn(), "select vault_path from model_providers")).To(Equal("secret/tenants/" + victim + "/providers/" + theirProvider))
 		})
+		for _, columns := range []string{"secret_hash", "*"} {
+			_, err := conn.Exec(ctx, "select "+columns+" from api_keys")
+			Expect(err).To(MatchError(ContainSubstring("permission denied")), columns)
+		}
+		_, err = conn.Exec(ctx, "select id, name, hint, revoked_at from api_keys")
+		Expect(err).NotTo(HaveOccurred())
 		for _, table := range []string{"events", "commands", "chain_heads", "jobs"} {
 			_, err := conn.Exec(ctx, "select from "+table)
 			Expect(err).To(MatchError(ContainSubstring("permission denied")), table)
