@@ -198,6 +198,9 @@ func answer(c echo.Context, result *plane.Result) *plane.Problem {
 func describe(c echo.Context, callID string, verdict *limits.Verdict) {
 	header := c.Response().Header()
 	header.Set("X-Request-Id", callID)
+	if len(verdict.Levels) == 0 {
+		return // the key has no limits
+	}
 	for name, values := range limits.Headers(*verdict) {
 		header[name] = values
 	}
