@@ -224,8 +224,8 @@ func readImage(r *reader, param string, value []byte) *Image {
 		r.missing(param + ".url")
 	}
 
-	header, data, isData := strings.Cut(image.URL, ",")
-	if !isData || len(header) < len("data:") || !strings.EqualFold(header[:len("data:")], "data:") {
+	header, data, _ := strings.Cut(image.URL, ",")
+	if len(header) < len("data:") || !strings.EqualFold(header[:len("data:")], "data:") {
 		return image
 	}
 
