@@ -15,10 +15,10 @@ func unknownField(body []byte, known ...string) string {
 }
 
 // objects makes an object of each item.
-func objects[T any](items []T, make func(item T) object) []object {
+func objects[T any](items []T, build func(item T) object) []object {
 	var made []object
 	for _, item := range items {
-		made = append(made, make(item))
+		made = append(made, build(item))
 	}
 
 	return made
