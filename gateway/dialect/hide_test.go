@@ -47,10 +47,6 @@ func FuzzHiding(f *testing.F) {
 		got := (&Failure{Message: said}).hiding(&Chat{Messages: []Message{{Parts: []Part{{Text: text}}}}}).Message
 
 		for piece := range strings.SplitSeq(got, echoMark) {
-			if !strings.Contains(strings.ToValidUTF8(said, ""), piece) {
-				continue // joined over a removed byte
-			}
-
 			for start := range len(text) - echoBytes + 1 {
 				if strings.Contains(piece, text[start:start+echoBytes]) {
 					t.Fatalf("%q still holds %q", got, text[start:start+echoBytes])
