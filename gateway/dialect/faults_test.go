@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,13 +261,7 @@ func TestForeignFields(t *testing.T) {
 }
 
 func isOpenAILike(kind gateway.ProviderType) bool {
-	for _, other := range openAIKinds() {
-		if kind == other {
-			return true
-		}
-	}
-
-	return false
+	return slices.Contains(openAIKinds(), kind)
 }
 
 // An answer that never ends is not read for ever, in one piece or as one event.

@@ -67,7 +67,7 @@ func TestOpenAIRequest(t *testing.T) {
 		request, err := openAICodec{}.chat(context.Background(), example.attempt, chatOf(t, example.asked), example.stream)
 
 		sent := sentBy(t, request, err)
-		if sent.url != example.url || sent.header.Get("Content-Type") != "application/json" || sent.header.Get("X-Correlation-Id") != "c-1" {
+		if sent.url != example.url || sent.header.Get("Content-Type") != "application/json" || sent.header.Get("X-Correlation-ID") != "c-1" {
 			t.Errorf("%s: sent to %s with %v", name, sent.url, sent.header)
 		}
 
