@@ -33,6 +33,7 @@ var _ = Describe("The contract", Ordered, ContinueOnFailure, Label("e2e"), func(
 	Describe("of providers", func() { providersContract(shared) })
 	Describe("that holds everywhere", func() { everywhereContract(shared) })
 	Describe("of the audit trail", func() { auditContract(shared) })
+	Describe("of routing", func() { routingContract(shared) })
 	Describe("of the nine provider types", func() { typesContract(shared) })
 })
 
