@@ -85,8 +85,6 @@ func chained(ids ...string) routing.Fallback {
 
 func rules(list ...routing.Rule) routing.Ruleset { return routing.Ruleset{Rules: list} }
 
-func ptr[T any](value T) *T { return &value }
-
 // inWords is a plan as "provider/model via", with ! behind what is blocked.
 func inWords(plan []routing.Choice) string {
 	parts := make([]string, len(plan))
@@ -165,10 +163,10 @@ func situations() []situation {
 		{name: "a chat does not go to an embedding model", in: routing.Input{Candidates: fleet()[2:]}, plan: "c/gpt name"},
 		{name: "nothing says which model", in: routing.Input{Candidates: []routing.Candidate{{ProviderID: "a", Enabled: true}}}, others: map[string]routing.Reason{"a/": routing.NoModel}},
 		{name: "no list of models stands for all", in: routing.Input{Candidates: []routing.Candidate{{ProviderID: "a", Enabled: true}}, Request: routing.Request{Model: "m"}}, plan: "a/m name"},
-		{name: "keeps the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: ptr(int64(1_000_000))}}, plan: "a/gpt name", others: map[string]routing.Reason{"b/claude": routing.OverCost}},
-		{name: "does not keep the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: ptr(int64(999_999))}}, others: map[string]routing.Reason{"a/gpt": routing.OverCost, "c/gpt": routing.OverCost}},
-		{name: "no price keeps no limit", in: routing.Input{Candidates: fleet()[:1], Request: routing.Request{MaxCostPer1k: ptr(int64(1 << 62))}, Fallback: chained("a/gpt-unknown")}, plan: "a/gpt name", others: map[string]routing.Reason{"a/gpt-unknown": routing.Unpriced}},
-		{name: "keeps the latency limit", in: routing.Input{Candidates: fleet(latency("a", 200.4), latency("b", 200)), Request: routing.Request{MaxLatencyMS: ptr(int64(200))}}, plan: "b/claude name", others: map[string]routing.Reason{"a/gpt": routing.OverLatency, "c/gpt": routing.Later}},
+		{name: "keeps the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: new(int64(1_000_000))}}, plan: "a/gpt name", others: map[string]routing.Reason{"b/claude": routing.OverCost}},
+		{name: "does not keep the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: new(int64(999_999))}}, others: map[string]routing.Reason{"a/gpt": routing.OverCost, "c/gpt": routing.OverCost}},
+		{name: "no price keeps no limit", in: routing.Input{Candidates: fleet()[:1], Request: routing.Request{MaxCostPer1k: new(int64(1 << 62))}, Fallback: chained("a/gpt-unknown")}, plan: "a/gpt name", others: map[string]routing.Reason{"a/gpt-unknown": routing.Unpriced}},
+		{name: "keeps the latency limit", in: routing.Input{Candidates: fleet(latency("a", 200.4), latency("b", 200)), Request: routing.Request{MaxLatencyMS: new(int64(200))}}, plan: "b/claude name", others: map[string]routing.Reason{"a/gpt": routing.OverLatency, "c/gpt": routing.Later}},
 
 		// Rules.
 		{
@@ -247,7 +245,7 @@ func TestTheTraceTellsWhatFailed(t *testing.T) {
 
 func TestConditions(t *testing.T) {
 	t.Parallel()
-	full := routing.Request{Model: "gpt-4o", Needs: []string{"vision", "streaming"}, DepartmentID: "d-1", MaxCostPer1k: ptr(int64(2_500_000)), MaxLatencyMS: ptr(int64(800))}
+	full := routing.Request{Model: "gpt-4o", Needs: []string{"vision", "streaming"}, DepartmentID: "d-1", MaxCostPer1k: new(int64(2_500_000)), MaxLatencyMS: new(int64(800))}
 	for _, c := range []struct {
 		field       routing.Field
 		operator    routing.Operator

@@ -120,8 +120,8 @@ func (r *replayer) call(ctx context.Context, event *eventstore.Recorded) error {
 		return nil
 	}
 	var record routing.Record
-	if err := json.Unmarshal(call.Decision, &record); err != nil {
-		r.disagree(event, &call, "what is stored is no decision: "+err.Error())
+	if wrong := json.Unmarshal(call.Decision, &record); wrong != nil {
+		r.disagree(event, &call, "what is stored is no decision: "+wrong.Error())
 		return nil
 	}
 	rules, fallback, missing, err := r.past.configuration(ctx, &record)

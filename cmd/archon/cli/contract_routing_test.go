@@ -60,7 +60,8 @@ func routingContract(shared func() *surface) {
 		sent := m{
 			"rules": []any{
 				m{"id": "r-1", "name": "Cheap", "priority": 2.0, "is_enabled": true, "action": to(first, second), "conditions": []any{
-					m{"field": "cost_limit", "operator": "lt", "value": 0.0025}, m{"field": "department", "operator": "includes", "value": []any{"a", "b"}},
+					m{"field": "cost_limit", "operator": "lt", "value": 0.0025},
+					m{"field": "department", "operator": "includes", "value": []any{"a", "b"}},
 					m{"field": "model", "operator": "regex", "value": "^gpt-"},
 				}},
 				m{"id": "r-0", "name": "Off", "priority": 1.0, "is_enabled": false, "action": to(second), "conditions": []any{}},
