@@ -2,6 +2,7 @@ package routing_test
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -194,6 +195,8 @@ func situations() []situation {
 		{name: "weights: a weight of 0 is never drawn", in: routing.Input{Candidates: fleet(disabled("a")), Request: gpt, Rules: rules(rule(routing.WeightedRandom, "a=1", "b=0"))}, rule: "weighted_random", others: map[string]routing.Reason{"b/claude": routing.NoWeight}},
 		{name: "least latency", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299.999), latency("c", 900)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c"))}, plan: "b/claude rule", rule: "least_latency", others: map[string]routing.Reason{"a/gpt": routing.Slower}},
 		{name: "least latency: a newcomer by draw", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: 1}, plan: "c/gpt rule", rule: "least_latency"},
+		{name: "least latency: the last draw for a newcomer", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: math.MaxUint64 / 20}, plan: "c/gpt rule", rule: "least_latency"},
+		{name: "least latency: the first draw for the known one", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: math.MaxUint64/20 + 1}, plan: "b/claude rule", rule: "least_latency"},
 		{name: "least latency: the known one by draw", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: half}, plan: "b/claude rule", rule: "least_latency"},
 		{name: "least cost of a short prompt, where output counts", in: routing.Input{Candidates: fleet(), Request: routing.Request{Model: "gpt", PromptTokens: 10}, Rules: rules(rule(routing.LeastCost, "a", "b"))}, plan: "b/claude rule", rule: "least_cost", others: map[string]routing.Reason{"a/gpt": routing.Dearer}},
 		{name: "least cost of a long prompt, where input counts", in: routing.Input{Candidates: fleet(), Request: routing.Request{Model: "gpt", PromptTokens: 10_000}, Rules: rules(rule(routing.LeastCost, "b", "a"))}, plan: "a/gpt rule", rule: "least_cost"},
