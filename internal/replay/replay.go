@@ -122,7 +122,7 @@ func (r *replayer) call(ctx context.Context, event *eventstore.Recorded) error {
 	var record routing.Record
 	if wrong := json.Unmarshal(call.Decision, &record); wrong != nil {
 		r.disagree(event, &call, "what is stored is no decision: "+wrong.Error())
-		return nil
+		return nil //nolint:nilerr // it has been told
 	}
 	rules, fallback, missing, err := r.past.configuration(ctx, &record)
 	if err != nil {
