@@ -44,7 +44,7 @@ func (n *node) openCalls(context.Context) error {
 		Dialect: dialect.NewClient(client, "archon/"+n.version, dialect.Timeouts{
 			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
 		}),
-		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), budget.Config{Log: n.log}),
+		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), n.log),
 		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler}}, Samples: n.samples,
 		Unpriced: n.unpriced(&commands.Alerts{Handler: use.Handler}), Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
@@ -110,7 +110,7 @@ func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amoun
 		return 0, 0, err //nolint:wrapcheck // says what it waited for
 	}
 	spent, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
-	return spent, head.Position, err //nolint:wrapcheck // says what it read
+	return budget.FromE10(int64(spent)), head.Position, err //nolint:wrapcheck // says what it read
 }
 
 // unpriced raises the alert of a model without a price, which costs little where it has been raised already.
