@@ -22,27 +22,11 @@ type projection struct {
 	version int
 	handles []string // nil: all
 	handled map[string]bool
+	folder  Folder // nil: it does not fold
 }
 
 func (p *projection) takes(eventType string) bool {
 	return p.handles == nil || p.handled[eventType]
-}
-
-// project runs the projector, whose panic is the events' fault too.
-func (p *projection) project(events []Event) (out *Statements, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = dataError{fmt.Errorf("the projector panicked: %v", cause)}
-		}
-	}()
-	out = &Statements{}
-	if len(events) == 0 {
-		return out, nil
-	}
-	if err := p.Project(events, out); err != nil {
-		return nil, dataError{err}
-	}
-	return out, nil
 }
 
 // lockCheckpoint takes the (projection, tenant) pair for the transaction, unless another one has it, and sets what the
@@ -180,10 +164,14 @@ func (b *batch) open(ctx context.Context, conn *pgxpool.Conn) (saw checkpoint, w
 func serving(status string) bool { return status == statusLive || status == statusRebuilding }
 
 func (b *batch) queueRead(pipeline *pgx.Batch, saw *checkpoint, w **window) {
-	p := b.projection
-	pipeline.Queue(readEvents, p.readArguments(b.tenant, nil, b.limit, b.runner.config.MaxBatchBytes)...).Query(func(rows pgx.Rows) (err error) {
-		*w, err = p.collect(b.tenant, saw.at, rows)
-		return err
+	sql, args := b.projection.query(b.tenant, nil, b.limit, b.runner.config.MaxBatchBytes)
+	pipeline.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		c := b.projection.collector(b.tenant, saw.at)
+		if _, err := c.collect(rows); err != nil {
+			return err
+		}
+		*w = c.finish()
+		return nil
 	})
 }
 
@@ -207,17 +195,16 @@ func (w *window) within(saw *checkpoint) *window {
 
 // write moves the checkpoint, sends the statements and commits, in one round trip.
 func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, w *window) error {
-	p := b.projection
-	out, err := p.project(w.events)
-	if err != nil {
-		return err
+	if w.bad != nil {
+		return w.bad
 	}
+	p := b.projection
 	var moved bool
 	pipeline := &pgx.Batch{}
 	pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, w.end.position, w.end.hash, w.base.position, w.base.hash).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&moved)
 	})
-	for sql, args := range out.All() {
+	for sql, args := range w.out.All() {
 		args = slices.Clone(args)
 		for i := range args {
 			args[i] = encodable(args[i])
@@ -225,7 +212,7 @@ func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, w *window) error 
 		pipeline.Queue(sql, args...)
 	}
 	pipeline.Queue("commit")
-	err = conn.SendBatch(ctx, pipeline).Close()
+	err := conn.SendBatch(ctx, pipeline).Close()
 	var refused *pgconn.PgError
 	switch {
 	case err == nil:
@@ -242,17 +229,31 @@ const divisionByZero = "22012"
 // errLostCheckpoint says that the checkpoint is not where the batch began: nothing was written.
 var errLostCheckpoint = errors.New("the checkpoint has been moved by somebody else")
 
-// readAhead reads the window after a place on a connection of its own, while the batch before it is being written. It
-// holds no lock: what is behind a position never changes, and batch.open only takes it where the checkpoint is at its base.
-func (b *batch) readAhead(ctx context.Context, base place) (w *window, err error) {
-	pipeline := &pgx.Batch{}
-	pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, b.tenant)
-	pipeline.Queue(readEvents, b.projection.readArguments(b.tenant, &base.position, b.limit, b.runner.config.MaxBatchBytes)...).Query(func(rows pgx.Rows) (err error) {
-		w, err = b.projection.collect(b.tenant, base, rows)
-		return err
-	})
-	if err := b.runner.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return nil, fmt.Errorf("read ahead: %w", err)
+// readAhead reads and projects the window after a place on a connection of its own, while the batch before it is being
+// written. It holds no lock: what is behind a position never changes, and batch.open only takes it where the checkpoint is
+// at its base. A projector that folds gets page after page, as long as its sum stays small.
+func (b *batch) readAhead(ctx context.Context, base place) (*window, error) {
+	conn, err := b.runner.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("acquire a connection to read ahead: %w", err)
 	}
-	return w, nil
+	defer conn.Release()
+	c := b.projection.collector(b.tenant, base)
+	for page := 0; page == 0 || (page < foldPages && c.wantsMore()); page++ {
+		var read int64
+		pipeline := &pgx.Batch{}
+		pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, b.tenant)
+		sql, args := b.projection.query(b.tenant, &c.w.end.position, b.limit, b.runner.config.MaxBatchBytes)
+		pipeline.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
+			read, err = c.collect(rows)
+			return err
+		})
+		if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
+			return nil, fmt.Errorf("read ahead: %w", err)
+		}
+		if read < b.limit {
+			break
+		}
+	}
+	return c.finish(), nil
 }

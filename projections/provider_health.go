@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +16,10 @@ type healthBatch struct {
 	tenant    string
 	providers map[string]*telemetry
 	probes    []probeRow
+	// scratch holds a sample's calls while they are added.
+	scratch providers.Counts
+	// held is about how many bytes the calls of all providers take.
+	held int
 }
 
 // telemetry is a batch's news of one provider.
@@ -24,8 +29,8 @@ type telemetry struct {
 	newest, newestSample time.Time
 	probe                *providers.Probed
 	probedFirst          time.Time
-	// calls are in slots of the finest width, by their start in seconds since 1970.
-	calls map[int64]*slot
+	// calls are in slots of the finest width as far back as these are kept, and of a minute without a bound, for history.
+	calls, minutes series
 }
 
 type probeRow struct {
@@ -37,6 +42,12 @@ type probeRow struct {
 
 func newHealthBatch() *healthBatch { return &healthBatch{providers: map[string]*telemetry{}} }
 
+// bytes is about how much memory the batch takes.
+func (b *healthBatch) bytes() int {
+	const providerBytes, probeBytes = 1024, 128
+	return len(b.providers)*providerBytes + len(b.probes)*probeBytes + b.held
+}
+
 // of notes that a provider's status may have changed.
 func (b *healthBatch) of(event *Event, providerID string) (*telemetry, error) {
 	b.tenant = event.Tenant
@@ -46,22 +57,22 @@ func (b *healthBatch) of(event *Event, providerID string) (*telemetry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("provider id: %w", err)
 		}
-		one = &telemetry{id: id, calls: map[int64]*slot{}}
+		one = &telemetry{id: id}
 		b.providers[providerID] = one
 	}
 	one.newest = event.Time()
 	return one, nil
 }
 
-func (b *healthBatch) probed(event *Event, probe providers.Probed) error {
+func (b *healthBatch) probed(event *Event, probe *providers.Probed) error {
 	one, err := b.of(event, probe.ProviderID)
 	if err != nil {
 		return err
 	}
 	if one.probe == nil {
-		one.probedFirst = event.Time()
+		one.probedFirst, one.probe = event.Time(), &providers.Probed{}
 	}
-	one.probe = &probe
+	*one.probe = *probe
 	b.probes = append(b.probes, probeRow{
 		id: event.EventID, provider: one.id, latency: float64(probe.LatencyMS), at: probe.CheckedAt,
 		status: providers.StatusOf(providers.Health{Tested: true, OK: probe.OK, Failures: probe.Failures}, 0, 0),
@@ -75,15 +86,18 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 		return err
 	}
 	one.newestSample = event.Time()
-	start := floor(sample.From.Unix(), finest)
-	s, found := one.calls[start]
-	if !found {
-		s = &slot{at: event.Time()}
-		one.calls[start] = s
+	b.scratch = sample.Latency.AppendCounts(b.scratch[:0])
+	calls := slot{
+		start: floor(sample.From.Unix(), finest), at: event.OccurredAt, requests: sample.Requests, errors: sample.Errors,
+		timed: sample.Latency.Total(), totalMS: sample.Latency.TotalMS(), latency: b.scratch,
 	}
-	s.requests += sample.Requests
-	s.errors += sample.Errors
-	s.latency.Merge(&sample.Latency)
+	fine := widths()[0]
+	if oldest := fine.oldest(one.newestSample); floor(calls.start, fine.span()) >= oldest {
+		b.held += one.calls.add(&calls)
+		b.held -= one.calls.forget(oldest, fine.span())
+	}
+	calls.start = floor(calls.start, minute)
+	b.held += one.minutes.add(&calls)
 	return nil
 }
 
@@ -122,6 +136,9 @@ func (b *healthBatch) writeProbes(out *Statements, all []*telemetry) {
 }
 
 func (b *healthBatch) writeProbeHistory(out *Statements) {
+	slices.SortStableFunc(b.probes, func(a, b probeRow) int { // so that neighbours go to the same page
+		return cmp.Or(slices.Compare(a.provider[:], b.provider[:]), a.at.Compare(b.at))
+	})
 	ids, owners := make([]uuid.UUID, len(b.probes)), make([]uuid.UUID, len(b.probes))
 	latencies, statuses, times := make([]float64, len(b.probes)), make([]string, len(b.probes)), make([]time.Time, len(b.probes))
 	for i, row := range b.probes {

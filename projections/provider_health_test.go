@@ -57,7 +57,7 @@ var _ = Describe("the health tables", Label("postgres"), func() {
 			right.Add(float64(i * 7919 % 600_000))
 		}
 		var sum string
-		Expect(b.owner.QueryRow(ctx, `select ($1::text::numeric + $2::text::numeric)::text`, left.Number(), right.Number()).Scan(&sum)).To(Succeed())
+		Expect(b.owner.QueryRow(ctx, `select ($1::text::numeric + $2::text::numeric)::text`, left.AppendCounts(nil).Number(), right.AppendCounts(nil).Number()).Scan(&sum)).To(Succeed())
 		merged, err := providers.FromNumber(sum)
 		Expect(err).NotTo(HaveOccurred())
 		left.Merge(&right)

@@ -75,7 +75,7 @@ func (b *bench) slotRows(ctx context.Context, tenant string) []slotRow {
 	for i := range rows {
 		histogram, err := providers.FromNumber(rows[i].Latency)
 		Expect(err).NotTo(HaveOccurred())
-		rows[i].Latency = histogram.Number()
+		rows[i].Latency = histogram.AppendCounts(nil).Number()
 	}
 	return rows
 }
@@ -240,7 +240,7 @@ func (t *tables) slots() []slotRow {
 				if block.Before(newest.Add(-keep-6*width)) || (calls.requests == 0 && calls.latency.Total() == 0) {
 					continue
 				}
-				rows = append(rows, slotRow{Provider: id, Seconds: int64(width / time.Second), Start: start, Requests: calls.requests, Errors: calls.errors, Latency: calls.latency.Number()})
+				rows = append(rows, slotRow{Provider: id, Seconds: int64(width / time.Second), Start: start, Requests: calls.requests, Errors: calls.errors, Latency: calls.latency.AppendCounts(nil).Number()})
 			}
 		}
 	}

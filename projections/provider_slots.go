@@ -1,14 +1,10 @@
 package projections
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/archonhq/archon/domain/providers"
 )
 
 const (
@@ -26,43 +22,24 @@ type width struct {
 	keep    time.Duration
 }
 
-func widths() []width {
+func widths() [3]width {
 	const day = 24 * time.Hour
-	return []width{{finest, time.Hour}, {minute, day}, {10 * minute, 7 * day}}
+	return [...]width{{finest, time.Hour}, {minute, day}, {10 * minute, 7 * day}}
 }
 
-// slot is what the calls of some seconds came to.
-type slot struct {
-	requests, errors int64
-	latency          providers.Histogram
-	at               time.Time // when the first event about it occurred
-}
+// span is how many seconds a row of slots covers.
+func (w width) span() int64 { return w.seconds * blockSlots }
 
-func (s *slot) add(other *slot) {
-	s.requests += other.requests
-	s.errors += other.errors
-	s.latency.Merge(&other.latency)
+// block is span as a duration.
+func (w width) block() time.Duration { return time.Duration(w.span()) * time.Second }
+
+// oldest is the earliest start, in seconds since 1970, of a block that is kept when the provider's last sample is newest.
+func (w width) oldest(newest time.Time) int64 {
+	const almost = time.Second - 1
+	return newest.Add(almost - w.keep - w.block()).Unix()
 }
 
 func floor(seconds, width int64) int64 { return seconds - ((seconds%width)+width)%width }
-
-// coarser adds slots up into wider ones.
-func coarser(slots map[int64]*slot, seconds int64) map[int64]*slot {
-	wide := make(map[int64]*slot, len(slots)/blockSlots+1)
-	for start, s := range slots {
-		into := floor(start, seconds)
-		w, found := wide[into]
-		if !found {
-			w = &slot{at: s.at}
-			wide[into] = w
-		}
-		if s.at.Before(w.at) {
-			w.at = s.at
-		}
-		w.add(s)
-	}
-	return wide
-}
 
 // writeCalls adds the batch's calls to the slots and to history.
 func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
@@ -71,19 +48,14 @@ func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
 	var ids []uuid.UUID
 	var newest []time.Time
 	for _, one := range all {
-		if len(one.calls) == 0 {
+		if len(one.minutes) == 0 {
 			continue
 		}
 		ids, newest = append(ids, one.id), append(newest, one.newestSample)
-		slots := one.calls
-		for _, w := range widths() {
-			if w.seconds != finest {
-				slots = coarser(slots, w.seconds)
-			}
-			if w.seconds == minute {
-				minutes.add(one.id, slots)
-			}
-			blocks.add(one.id, w, slots, one.newestSample)
+		minutes.add(one.id, one.minutes)
+		slots := [...]series{one.calls, one.minutes, one.minutes.coarser(10 * minute)}
+		for i, w := range widths() {
+			blocks.add(one.id, w, slots[i], one.newestSample)
 		}
 	}
 	if len(ids) == 0 {
@@ -112,9 +84,6 @@ func (b *healthBatch) forgetSlots(out *Statements, ids []uuid.UUID, newest []tim
 		b.tenant, ids, newest, seconds, keep)
 }
 
-// block is the time that a row of slots covers.
-func (w width) block() time.Duration { return time.Duration(w.seconds*blockSlots) * time.Second }
-
 // blockRows are the rows of a batch in provider_health_slots, by column.
 type blockRows struct {
 	ids              []uuid.UUID
@@ -125,44 +94,37 @@ type blockRows struct {
 }
 
 // add puts a provider's slots of one width into blocks. What forgetSlots would drop at once is left out.
-func (r *blockRows) add(id uuid.UUID, w width, slots map[int64]*slot, newest time.Time) {
-	span := w.seconds * blockSlots
-	blocks := map[int64]*[blockSlots]*slot{}
-	oldest := newest.Add(-w.keep - w.block())
-	for start, s := range slots {
-		from := floor(start, span)
-		if time.Unix(from, 0).Before(oldest) {
+func (r *blockRows) add(id uuid.UUID, w width, slots series, newest time.Time) {
+	oldest := w.oldest(newest)
+	for len(slots) > 0 {
+		from := floor(slots[0].start, w.span())
+		var block [blockSlots]*slot
+		n := 0
+		for ; n < len(slots) && slots[n].start < from+w.span(); n++ {
+			block[(slots[n].start-from)/w.seconds] = &slots[n]
+		}
+		slots = slots[n:]
+		if from < oldest {
 			continue
 		}
-		if blocks[from] == nil {
-			blocks[from] = &[blockSlots]*slot{}
-		}
-		blocks[from][(start-from)/w.seconds] = s
-	}
-	starts := make([]int64, 0, len(blocks))
-	for start := range blocks {
-		starts = append(starts, start)
-	}
-	slices.Sort(starts)
-	for _, start := range starts {
-		r.ids, r.seconds, r.starts = append(r.ids, id), append(r.seconds, w.seconds), append(r.starts, time.Unix(start, 0))
-		r.addSlots(blocks[start])
+		r.ids, r.seconds, r.starts = append(r.ids, id), append(r.seconds, w.seconds), append(r.starts, time.Unix(from, 0))
+		r.addSlots(&block)
 	}
 }
 
 func (r *blockRows) addSlots(block *[blockSlots]*slot) {
-	var created time.Time
+	var created int64
 	latencies := make([]string, blockSlots)
 	for i, s := range block {
 		if s == nil {
 			s = &slot{}
-		} else if created.IsZero() || s.at.Before(created) {
+		} else if created == 0 || s.at < created {
 			created = s.at
 		}
 		r.requests, r.errors = append(r.requests, s.requests), append(r.errors, s.errors)
 		latencies[i] = s.latency.Number()
 	}
-	r.created, r.latencies = append(r.created, created), append(r.latencies, "{"+strings.Join(latencies, ",")+"}")
+	r.created, r.latencies = append(r.created, time.UnixMicro(created)), append(r.latencies, "{"+strings.Join(latencies, ",")+"}")
 }
 
 // write adds the blocks to the table's. The counts of all blocks travel as one flat array, since an array of arrays can't
@@ -189,17 +151,12 @@ type minuteRows struct {
 }
 
 // add takes a provider's slots of a minute. A row's id follows from provider and minute, whichever event comes first.
-func (r *minuteRows) add(provider uuid.UUID, slots map[int64]*slot) {
-	starts := make([]int64, 0, len(slots))
-	for start := range slots {
-		starts = append(starts, start)
-	}
-	slices.SortFunc(starts, cmp.Compare)
-	for _, start := range starts {
-		s, at := slots[start], time.Unix(start, 0).UTC()
+func (r *minuteRows) add(provider uuid.UUID, slots series) {
+	for i := range slots {
+		s, at := &slots[i], time.Unix(slots[i].start, 0).UTC()
 		r.ids, r.owners = append(r.ids, uuid.NewSHA1(provider, []byte(at.Format(time.RFC3339)))), append(r.owners, provider)
 		r.times, r.requests, r.errors = append(r.times, at), append(r.requests, s.requests), append(r.errors, s.errors)
-		r.timed, r.total = append(r.timed, s.latency.Total()), append(r.total, s.latency.TotalMS())
+		r.timed, r.total = append(r.timed, s.timed), append(r.total, s.totalMS)
 	}
 }
 

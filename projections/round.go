@@ -69,7 +69,8 @@ func (r *Runner) serve(ctx context.Context, k key, one *entry, stop func() bool)
 	}
 }
 
-func (r *round) late() bool { return time.Now().After(r.until) }
+// late tells whether it is another key's turn.
+func (r *round) late() bool { return time.Now().After(r.until) && !r.agenda.idle() }
 
 // step does one batch.
 func (r *round) step(ctx context.Context) (ending, error) {
@@ -126,8 +127,8 @@ func (r *round) narrow(ctx context.Context, w *window, cause error) (ending, err
 		return unfinished, nil
 	}
 	found := &fault{kind: poison, err: cause, position: w.end.position}
-	if len(w.events) == 1 {
-		found.eventType = w.events[0].Type
+	if w.handled == 1 {
+		found.eventType = w.lastType
 	}
 	return r.halt(ctx, w.base, found)
 }
@@ -223,7 +224,7 @@ func (r *round) startAhead(ctx context.Context, b *batch, base place) {
 	r.ahead = make(chan *window, 1)
 	go func(ahead chan<- *window) {
 		w, err := b.readAhead(ctx, base)
-		if err != nil || (w.len() == 0 && w.fault == nil) {
+		if err != nil || (w.len() == 0 && w.fault == nil && w.bad == nil) {
 			w = nil // the batch itself will read, and find out what is wrong
 		}
 		ahead <- w

@@ -15,45 +15,7 @@ const (
 	maxGroup    = 99_999_999
 )
 
-// Number is the histogram as one decimal number, bucket i counted in units of 10^(8 i). Read tables keep histograms in
-// this form because numbers of this kind add up bucket by bucket: in PostgreSQL, + and sum() over numeric merge them.
-func (h *Histogram) Number() string {
-	first, last := -1, -1
-	for i, count := range h.counts {
-		if count > 0 {
-			if first < 0 {
-				first = i
-			}
-			last = i
-		}
-	}
-	if last < 0 {
-		return "0"
-	}
-	text := make([]byte, 0, (last-first+2)*groupDigits)
-	for i := last; i >= first; i-- {
-		text = appendGroup(text, min(h.counts[i], maxGroup), i < last)
-	}
-	if first > 0 {
-		text = append(text, 'e') // the empty buckets at the low end
-		text = strconv.AppendInt(text, int64(first*groupDigits), 10)
-	}
-	return string(text)
-}
-
-// appendGroup writes a count, padded with zeros where it is not the first one.
-func appendGroup(text []byte, count int64, padded bool) []byte {
-	var digits [groupDigits]byte
-	at := len(digits)
-	for count > 0 || (padded && at > 0) {
-		at--
-		digits[at] = '0' + byte(count%10) //nolint:gosec // a decimal digit
-		count /= 10
-	}
-	return append(text, digits[at:]...)
-}
-
-// FromNumber is the inverse of Number, for numbers as PostgreSQL writes them: digits without an exponent.
+// FromNumber is the inverse of Counts.Number, for numbers as PostgreSQL writes them: digits without an exponent.
 func FromNumber(number string) (Histogram, error) {
 	var h Histogram
 	if strings.Trim(number, "0") == "" {

@@ -22,17 +22,18 @@ func (s *Sampled) UnmarshalJSON(data []byte) error {
 	in.literal(`,"errors":`)
 	failures := in.integer()
 	in.literal(`,"latency":`)
-	var latency Histogram
-	in.histogram(&latency)
+	s.Latency = Histogram{}
+	in.histogram(&s.Latency)
 	in.literal(`}`)
 	if in.failed || len(in.rest) > 0 {
 		type ordinary Sampled
+		s.Latency = Histogram{}
 		if err := json.Unmarshal(data, (*ordinary)(s)); err != nil {
 			return fmt.Errorf("decode a sample: %w", err)
 		}
 		return nil
 	}
-	*s = Sampled{ProviderID: string(id), From: from, To: to, Requests: requests, Errors: failures, Latency: latency}
+	s.ProviderID, s.From, s.To, s.Requests, s.Errors = string(id), from, to, requests, failures
 	return nil
 }
 
