@@ -75,9 +75,16 @@ func (b *bench) slotRows(ctx context.Context, tenant string) []slotRow {
 	for i := range rows {
 		histogram, err := providers.FromNumber(rows[i].Latency)
 		Expect(err).NotTo(HaveOccurred())
-		rows[i].Latency = histogram.AppendCounts(nil).Number()
+		rows[i].Latency = buckets(&histogram)
 	}
 	return rows
+}
+
+// buckets is a histogram as text.
+func buckets(h *providers.Histogram) string {
+	text, err := h.MarshalJSON()
+	Expect(err).NotTo(HaveOccurred())
+	return string(text)
 }
 
 // tally is what calls came to.
@@ -240,7 +247,7 @@ func (t *tables) slots() []slotRow {
 				if block.Before(newest.Add(-keep-6*width)) || (calls.requests == 0 && calls.latency.Total() == 0) {
 					continue
 				}
-				rows = append(rows, slotRow{Provider: id, Seconds: int64(width / time.Second), Start: start, Requests: calls.requests, Errors: calls.errors, Latency: calls.latency.AppendCounts(nil).Number()})
+				rows = append(rows, slotRow{Provider: id, Seconds: int64(width / time.Second), Start: start, Requests: calls.requests, Errors: calls.errors, Latency: buckets(&calls.latency)})
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,8 +88,8 @@ type blockRows struct {
 	ids              []uuid.UUID
 	seconds          []int64
 	starts, created  []time.Time
-	requests, errors []int64 // blockSlots a row
-	latencies        []string
+	requests, errors []int64              // blockSlots a row
+	latencies        [blockSlots]numerics // one each slot of a block
 }
 
 // add puts a provider's slots of one width into blocks. What forgetSlots would drop at once is left out.
@@ -114,7 +113,6 @@ func (r *blockRows) add(id uuid.UUID, w width, slots series, newest time.Time) {
 
 func (r *blockRows) addSlots(block *[blockSlots]*slot) {
 	var created int64
-	latencies := make([]string, blockSlots)
 	for i, s := range block {
 		if s == nil {
 			s = &slot{}
@@ -122,25 +120,29 @@ func (r *blockRows) addSlots(block *[blockSlots]*slot) {
 			created = s.at
 		}
 		r.requests, r.errors = append(r.requests, s.requests), append(r.errors, s.errors)
-		latencies[i] = s.latency.Number()
+		r.latencies[i].add(s.latency)
 	}
-	r.created, r.latencies = append(r.created, time.UnixMicro(created)), append(r.latencies, "{"+strings.Join(latencies, ",")+"}")
+	r.created = append(r.created, time.UnixMicro(created))
 }
 
 // write adds the blocks to the table's. The counts of all blocks travel as one flat array, since an array of arrays can't
-// be unnested by one level.
+// be unnested by one level; a slice of it is found by its offset, which with numbers of any length would be a search.
 func (r *blockRows) write(tenant string, out *Statements) {
 	if len(r.ids) == 0 {
 		return
 	}
+	args := []any{tenant, r.ids, r.seconds, r.starts, r.requests, r.errors, r.created, blockSlots}
+	for i := range r.latencies {
+		args = append(args, &r.latencies[i])
+	}
 	out.Exec(`insert into provider_health_slots as s (tenant_id, provider_id, seconds, block_start, requests, errors, latency, created_at)
-		select $1, u.provider_id, u.seconds, u.block_start, ($5::bigint[])[(u.i - 1) * $9 + 1 : u.i * $9], ($6::bigint[])[(u.i - 1) * $9 + 1 : u.i * $9],
-			u.latency::numeric[], u.created_at
-		from unnest($2::uuid[], $3::integer[], $4::timestamptz[], $7::text[], $8::timestamptz[]) with ordinality
-			as u(provider_id, seconds, block_start, latency, created_at, i)
+		select $1, u.provider_id, u.seconds, u.block_start, ($5::bigint[])[(u.i - 1) * $8 + 1 : u.i * $8], ($6::bigint[])[(u.i - 1) * $8 + 1 : u.i * $8],
+			array[u.l1, u.l2, u.l3, u.l4, u.l5, u.l6], u.created_at
+		from unnest($2::uuid[], $3::integer[], $4::timestamptz[], $7::timestamptz[],
+				$9::numeric[], $10::numeric[], $11::numeric[], $12::numeric[], $13::numeric[], $14::numeric[]) with ordinality
+			as u(provider_id, seconds, block_start, created_at, l1, l2, l3, l4, l5, l6, i)
 		on conflict (tenant_id, provider_id, seconds, block_start) do update set requests = slots_add(s.requests, excluded.requests),
-			errors = slots_add(s.errors, excluded.errors), latency = slots_add(s.latency, excluded.latency)`,
-		tenant, r.ids, r.seconds, r.starts, r.requests, r.errors, r.latencies, r.created, blockSlots)
+			errors = slots_add(s.errors, excluded.errors), latency = slots_add(s.latency, excluded.latency)`, args...)
 }
 
 // minuteRows are the calls of a batch in provider_health_history, by column.

@@ -193,6 +193,7 @@ func (b *bench) project(ctx context.Context, tenant string, log []projections.Ev
 			if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
 				return err //nolint:wrapcheck // a test
 			}
+			projections.TeachNumerics(tx.Conn().TypeMap())
 			for sql, args := range out.All() {
 				if _, err := tx.Exec(ctx, sql, args...); err != nil {
 					return err //nolint:wrapcheck // a test

@@ -7,15 +7,10 @@ import (
 	"strings"
 )
 
-// groupDigits is how many decimal digits of a Histogram's number stand for one bucket, and maxGroup the most that fit into
-// them: 160,000 calls a second of about the same latency, in the longest slot that is kept. PostgreSQL stores four digits
-// in two bytes, so that a multiple of four wastes nothing.
-const (
-	groupDigits = 8
-	maxGroup    = 99_999_999
-)
+// groupDigits is how many decimal digits of a histogram's number stand for one bucket.
+const groupDigits = 8
 
-// FromNumber is the inverse of Counts.Number, for numbers as PostgreSQL writes them: digits without an exponent.
+// FromNumber makes a histogram of its number (see Counts.AppendDigits), in decimal digits as PostgreSQL writes them.
 func FromNumber(number string) (Histogram, error) {
 	var h Histogram
 	if strings.Trim(number, "0") == "" {
