@@ -83,9 +83,11 @@ type batch struct {
 	runner     *Runner
 	projection *projection
 	tenant     string
-	// limit bounds the events of the batch; ahead, where set, is a window that was read before the lock was taken.
+	// limit bounds the events of one read; ahead, where set, is a window that was read before the lock was taken, and rest
+	// delivers the windows of the batch that follow it.
 	limit int64
 	ahead *window
+	rest  *ahead
 	// proceed, where set, is called once it is known what the batch will commit.
 	proceed func(w *window, head int64)
 }
@@ -105,13 +107,21 @@ func (b *batch) run(ctx context.Context) (saw checkpoint, w *window, err error) 
 	if err != nil || w == nil || w.len() == 0 {
 		return saw, w, err
 	}
-	if b.proceed != nil {
-		b.proceed(w, saw.head)
+	for part := w; ; {
+		if !part.more && b.proceed != nil {
+			b.proceed(w, saw.head)
+		}
+		if err := b.write(ctx, conn, part, w); err != nil {
+			return saw, w, classify(err, conn.Conn().IsClosed())
+		}
+		if !part.more {
+			return saw, w, nil
+		}
+		if part, err = b.rest.next(); err != nil {
+			return saw, w, err
+		}
+		w = w.join(part)
 	}
-	if err := b.write(ctx, conn, w); err != nil {
-		return saw, w, classify(err, conn.Conn().IsClosed())
-	}
-	return saw, w, nil
 }
 
 // endTransaction rolls back where the batch has not committed. Where that fails too, the pool throws the connection away.
@@ -194,25 +204,32 @@ func (w *window) within(saw *checkpoint) *window {
 	return w
 }
 
-// write moves the checkpoint, sends the statements and commits, in one round trip.
-func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, w *window) error {
-	if w.bad != nil {
-		return w.bad
+// write sends the statements of a part of the batch in one round trip; with the last part, it first moves the checkpoint to
+// the end of the whole, and then commits.
+func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, part, whole *window) error {
+	if part.bad != nil {
+		return part.bad
 	}
 	p := b.projection
-	var moved bool
+	moved := part.more
 	pipeline := &pgx.Batch{}
-	pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, w.end.position, w.end.hash, w.base.position, w.base.hash).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&moved)
-	})
-	for sql, args := range w.out.All() {
+	if !part.more {
+		pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, whole.end.position, whole.end.hash, whole.base.position, whole.base.hash).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&moved) })
+	}
+	for sql, args := range part.out.All() {
 		args = slices.Clone(args)
 		for i := range args {
 			args[i] = encodable(args[i])
 		}
 		pipeline.Queue(sql, args...)
 	}
-	pipeline.Queue("commit")
+	if !part.more {
+		pipeline.Queue("commit")
+	}
+	if pipeline.Len() == 0 {
+		return nil
+	}
 	err := conn.SendBatch(ctx, pipeline).Close()
 	var refused *pgconn.PgError
 	switch {
@@ -229,32 +246,3 @@ const divisionByZero = "22012"
 
 // errLostCheckpoint says that the checkpoint is not where the batch began: nothing was written.
 var errLostCheckpoint = errors.New("the checkpoint has been moved by somebody else")
-
-// readAhead reads and projects the window after a place on a connection of its own, while the batch before it is being
-// written. It holds no lock: what is behind a position never changes, and batch.open only takes it where the checkpoint is
-// at its base. A projector that folds gets page after page, as long as its sum stays small.
-func (b *batch) readAhead(ctx context.Context, base place) (*window, error) {
-	conn, err := b.runner.pool.Acquire(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("acquire a connection to read ahead: %w", err)
-	}
-	defer conn.Release()
-	c := b.projection.collector(b.tenant, base)
-	for page := 0; page == 0 || (page < foldPages && c.wantsMore()); page++ {
-		var read int64
-		pipeline := &pgx.Batch{}
-		pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, b.tenant)
-		sql, args := b.projection.query(b.tenant, &c.w.end.position, b.limit, b.runner.config.MaxBatchBytes)
-		pipeline.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
-			read, err = c.collect(rows)
-			return err
-		})
-		if err := conn.SendBatch(ctx, pipeline).Close(); err != nil {
-			return nil, fmt.Errorf("read ahead: %w", err)
-		}
-		if read < b.limit {
-			break
-		}
-	}
-	return c.finish(), nil
-}

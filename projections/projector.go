@@ -46,7 +46,10 @@ type Fold interface {
 	Add(event *Event) error
 	// Bytes is about how much memory the sum takes; past a bound the runner ends the batch.
 	Bytes() int
-	// Write adds what the events do to the tables to out. It is the last call.
+	// Part adds statements that need not wait for the rest of the batch to out, so that PostgreSQL has something to do
+	// while events are read. It is called now and then between two events.
+	Part(out *Statements)
+	// Write adds everything else that the events do to the tables to out. It is the last call.
 	Write(out *Statements)
 }
 

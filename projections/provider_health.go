@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -29,8 +28,10 @@ type telemetry struct {
 	newest, newestSample time.Time
 	probe                *providers.Probed
 	probedFirst          time.Time
-	// calls are in slots of the finest width as far back as these are kept, and of a minute without a bound, for history.
+	// calls are in slots of the finest width, as far back as these are kept, and of a minute.
 	calls, minutes series
+	// history are the minutes that history lacks.
+	history []minuteOfCalls
 }
 
 type probeRow struct {
@@ -88,8 +89,7 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 	one.newestSample = event.Time()
 	b.scratch = sample.Latency.AppendCounts(b.scratch[:0])
 	calls := slot{
-		start: floor(sample.From.Unix(), finest), at: event.OccurredAt, requests: sample.Requests, errors: sample.Errors,
-		timed: sample.Latency.Total(), totalMS: sample.Latency.TotalMS(), latency: b.scratch,
+		start: floor(sample.From.Unix(), finest), at: event.OccurredAt, requests: sample.Requests, errors: sample.Errors, latency: b.scratch,
 	}
 	fine := widths()[0]
 	if oldest := fine.oldest(one.newestSample); floor(calls.start, fine.span()) >= oldest {
@@ -98,6 +98,7 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 	}
 	calls.start = floor(calls.start, minute)
 	b.held += one.minutes.add(&calls)
+	one.addHistory(minuteOfCalls{calls.start, sample.Requests, sample.Errors, sample.Latency.Total(), sample.Latency.TotalMS()})
 	return nil
 }
 
@@ -105,6 +106,7 @@ func (b *healthBatch) write(out *Statements) {
 	if len(b.providers) == 0 {
 		return
 	}
+	b.writeHistory(out, true)
 	all := b.sorted()
 	b.writeProbes(out, all)
 	b.writeCalls(out, all)
@@ -112,9 +114,6 @@ func (b *healthBatch) write(out *Statements) {
 }
 
 func (b *healthBatch) writeProbes(out *Statements, all []*telemetry) {
-	if len(b.probes) == 0 {
-		return
-	}
 	var ids []uuid.UUID
 	var oks []bool
 	var failures, models []int
@@ -127,28 +126,14 @@ func (b *healthBatch) writeProbes(out *Statements, all []*telemetry) {
 			models, texts, checked, created = append(models, row.ModelsFound), append(texts, row.Error), append(checked, row.CheckedAt), append(created, one.probedFirst)
 		}
 	}
+	if len(ids) == 0 {
+		return
+	}
 	out.Exec(`insert into provider_health (tenant_id, provider_id, ok, failures, latency_ms, models_found, error, last_check_at, created_at)
 		select $1, u.* from unnest($2::uuid[], $3::boolean[], $4::integer[], $5::bigint[], $6::integer[], $7::text[], $8::timestamptz[], $9::timestamptz[]) as u
 		on conflict (tenant_id, provider_id) do update set ok = excluded.ok, failures = excluded.failures, latency_ms = excluded.latency_ms,
 			models_found = excluded.models_found, error = excluded.error, last_check_at = excluded.last_check_at`,
 		b.tenant, ids, oks, failures, latencies, models, texts, checked, created)
-	b.writeProbeHistory(out)
-}
-
-func (b *healthBatch) writeProbeHistory(out *Statements) {
-	slices.SortStableFunc(b.probes, func(a, b probeRow) int { // so that neighbours go to the same page
-		return cmp.Or(slices.Compare(a.provider[:], b.provider[:]), a.at.Compare(b.at))
-	})
-	ids, owners := make([]uuid.UUID, len(b.probes)), make([]uuid.UUID, len(b.probes))
-	latencies, statuses, times := make([]float64, len(b.probes)), make([]string, len(b.probes)), make([]time.Time, len(b.probes))
-	for i, row := range b.probes {
-		ids[i], owners[i], latencies[i], statuses[i], times[i] = row.id, row.provider, row.latency, string(row.status), row.at
-	}
-	out.Exec(`insert into provider_health_history (tenant_id, id, provider_id, latency_ms, requests_count, status, recorded_at, created_at)
-		select $1, u.id, u.provider_id, u.latency_ms, 0, u.status, u.recorded_at, u.recorded_at
-		from unnest($2::uuid[], $3::uuid[], $4::double precision[], $5::text[], $6::timestamptz[])
-			as u(id, provider_id, latency_ms, status, recorded_at)`,
-		b.tenant, ids, owners, latencies, statuses, times)
 }
 
 // writeStatus sets the status of every provider in the batch as of its last event, so that it does not depend on where a

@@ -13,9 +13,7 @@ type slot struct {
 	start            int64 // in seconds since 1970
 	at               int64 // when the first event about it occurred, in microseconds
 	requests, errors int64
-	// timed is how many calls latency counts, and totalMS about how long they took together.
-	timed, totalMS int64
-	latency        providers.Counts
+	latency          providers.Counts
 }
 
 const slotBytes = int(unsafe.Sizeof(slot{}))
@@ -35,8 +33,6 @@ func (s *series) add(calls *slot) (bytes int) {
 	into.at = min(into.at, calls.at)
 	into.requests += calls.requests
 	into.errors += calls.errors
-	into.timed += calls.timed
-	into.totalMS += calls.totalMS
 	before := len(into.latency)
 	into.latency = into.latency.Plus(calls.latency)
 	return bytes + (len(into.latency)-before)*providers.BucketCountBytes

@@ -40,10 +40,9 @@ func (w width) oldest(newest time.Time) int64 {
 
 func floor(seconds, width int64) int64 { return seconds - ((seconds%width)+width)%width }
 
-// writeCalls adds the batch's calls to the slots and to history.
+// writeCalls adds the batch's calls to the slots.
 func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
 	var blocks blockRows
-	var minutes minuteRows
 	var ids []uuid.UUID
 	var newest []time.Time
 	for _, one := range all {
@@ -51,7 +50,6 @@ func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
 			continue
 		}
 		ids, newest = append(ids, one.id), append(newest, one.newestSample)
-		minutes.add(one.id, one.minutes)
 		slots := [...]series{one.calls, one.minutes, one.minutes.coarser(10 * minute)}
 		for i, w := range widths() {
 			blocks.add(one.id, w, slots[i], one.newestSample)
@@ -60,7 +58,6 @@ func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
 	if len(ids) == 0 {
 		return
 	}
-	minutes.write(b.tenant, out)
 	blocks.write(b.tenant, out)
 	b.forgetSlots(out, ids, newest)
 }
@@ -143,37 +140,4 @@ func (r *blockRows) write(tenant string, out *Statements) {
 			as u(provider_id, seconds, block_start, created_at, l1, l2, l3, l4, l5, l6, i)
 		on conflict (tenant_id, provider_id, seconds, block_start) do update set requests = slots_add(s.requests, excluded.requests),
 			errors = slots_add(s.errors, excluded.errors), latency = slots_add(s.latency, excluded.latency)`, args...)
-}
-
-// minuteRows are the calls of a batch in provider_health_history, by column.
-type minuteRows struct {
-	ids, owners                    []uuid.UUID
-	times                          []time.Time
-	requests, errors, timed, total []int64
-}
-
-// add takes a provider's slots of a minute. A row's id follows from provider and minute, whichever event comes first.
-func (r *minuteRows) add(provider uuid.UUID, slots series) {
-	for i := range slots {
-		s, at := &slots[i], time.Unix(slots[i].start, 0).UTC()
-		r.ids, r.owners = append(r.ids, uuid.NewSHA1(provider, []byte(at.Format(time.RFC3339)))), append(r.owners, provider)
-		r.times, r.requests, r.errors = append(r.times, at), append(r.requests, s.requests), append(r.errors, s.errors)
-		r.timed, r.total = append(r.timed, s.timed), append(r.total, s.totalMS)
-	}
-}
-
-func (r *minuteRows) write(tenant string, out *Statements) {
-	out.Exec(`insert into provider_health_history as h (tenant_id, id, provider_id, recorded_at, created_at, requests_count, errors_count,
-			timed_count, timed_total_ms, latency_ms, error_rate_pct, status)
-		select $1, u.id, u.provider_id, u.at, u.at, u.requests, u.errors, u.timed, u.total,
-			u.total::float8 / nullif(u.timed, 0), u.errors::float8 * 100 / nullif(u.requests, 0), provider_health_status(null, 0, u.requests, u.errors)
-		from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
-			as u(id, provider_id, at, requests, errors, timed, total)
-		on conflict (tenant_id, provider_id, recorded_at, id) do update set requests_count = h.requests_count + excluded.requests_count,
-			errors_count = h.errors_count + excluded.errors_count, timed_count = h.timed_count + excluded.timed_count,
-			timed_total_ms = h.timed_total_ms + excluded.timed_total_ms,
-			latency_ms = (h.timed_total_ms + excluded.timed_total_ms)::float8 / nullif(h.timed_count + excluded.timed_count, 0),
-			error_rate_pct = (h.errors_count + excluded.errors_count)::float8 * 100 / nullif(h.requests_count + excluded.requests_count, 0),
-			status = provider_health_status(null, 0, h.requests_count + excluded.requests_count, h.errors_count + excluded.errors_count)`,
-		tenant, r.ids, r.owners, r.times, r.requests, r.errors, r.timed, r.total)
 }

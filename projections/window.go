@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -32,12 +33,28 @@ type window struct {
 	first    int64
 	lastType string
 	out      *Statements
+	// more says that another window of the same batch follows, without which out is not all there is to do.
+	more bool
 	// bad says that the projector refuses the events of the window; there is no out then.
 	bad   error
 	fault *fault
 }
 
 func (w *window) len() int64 { return w.end.position - w.base.position }
+
+// join makes w the window of a batch of which next is the next part.
+func (w *window) join(next *window) *window {
+	joined := *next
+	joined.base = w.base
+	joined.handled += w.handled
+	if w.handled > 0 {
+		joined.first = w.first
+	}
+	if next.handled == 0 {
+		joined.lastType = w.lastType
+	}
+	return &joined
+}
 
 // readEvents reads the events after a position ($2, or where that is null the checkpoint's), at most $3 of them, and no
 // more once $7 bytes are exceeded. Meta and data of events whose type is not in $4 stay in the database, where most of
@@ -102,11 +119,12 @@ const postgresEpoch = 946_684_800_000_000
 
 var errTextFormat = errors.New("the connection delivers events as text; the runner needs the binary format (pgx's default)")
 
-// foldPages is how many reads of Config.MaxBatchEvents a projector that folds may sum up in one batch, and maxFoldBytes
-// how large the sum may be before the last of them.
+// Bounds of a batch that is read ahead for a projector that folds: how many reads of Config.MaxBatchEvents it has, how
+// large the sum and how old the batch may be before the last of them.
 const (
-	foldPages    = 8
-	maxFoldBytes = 16 << 20
+	maxFoldReads = 32
+	maxFoldBytes = 24 << 20
+	maxFoldTime  = 2 * time.Second
 )
 
 // collector makes a window of rows. It takes the raw values instead of scanning, and keeps them in chunks instead of one
@@ -122,6 +140,7 @@ type collector struct {
 	fold     Fold
 	decoder  *eventstore.Decoder
 	lastHash []byte
+	handled  bool // whether an earlier window of the batch has events that the projector handles
 }
 
 func (p *projection) collector(tenant string, base place) *collector {
@@ -240,11 +259,25 @@ func (c *collector) sum(eventType string, position int64, values [][]byte, hash 
 	return nil
 }
 
-// finish lets the projector say what the window's events do.
+// part ends the window and begins another one of the same batch.
+func (c *collector) part() *window {
+	w := c.w
+	w.out, w.more = &Statements{}, true
+	w.end.hash = bytes.Clone(w.end.hash)
+	w.bad = blamed(func() error {
+		c.fold.Part(w.out)
+		return nil
+	})
+	c.w = &window{base: w.end, end: w.end}
+	c.handled = c.handled || w.handled > 0
+	return w
+}
+
+// finish ends the batch: the projector says what its events do.
 func (c *collector) finish() *window {
 	w := c.w
 	w.out = &Statements{}
-	if w.handled == 0 || w.bad != nil {
+	if (w.handled == 0 && !c.handled) || w.bad != nil {
 		return w
 	}
 	w.bad = blamed(func() error {
