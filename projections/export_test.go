@@ -13,3 +13,6 @@ func Numerics(histograms ...*providers.Histogram) any {
 	}
 	return &list
 }
+
+// Pointer is a payload as folds take it.
+var Pointer = pointer //nolint:gochecknoglobals // for tests

@@ -28,8 +28,9 @@ type telemetry struct {
 	newest, newestSample time.Time
 	probe                *providers.Probed
 	probedFirst          time.Time
-	// calls are in slots of the finest width, as far back as these are kept, and of a minute.
-	calls, minutes series
+	// calls are in slots of each width that have not been written: the finest as far back as these are kept, minutes, and
+	// minutes added up.
+	fine, minutes, coarse series
 	// history are the minutes that history lacks.
 	history []minuteOfCalls
 }
@@ -93,8 +94,8 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 	}
 	fine := widths()[0]
 	if oldest := fine.oldest(one.newestSample); floor(calls.start, fine.span()) >= oldest {
-		b.held += one.calls.add(&calls)
-		b.held -= one.calls.forget(oldest, fine.span())
+		b.held += one.fine.add(&calls)
+		b.held -= one.fine.forget(oldest, fine.span())
 	}
 	calls.start = floor(calls.start, minute)
 	b.held += one.minutes.add(&calls)
@@ -102,12 +103,24 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 	return nil
 }
 
+// part writes what is complete, unless a sample comes late: minutes, and blocks of the wider slots. The finest ones wait,
+// since most of them are forgotten before a long batch ends.
+func (b *healthBatch) part(out *Statements) {
+	all := b.sorted()
+	b.writeHistory(out, all, false)
+	var blocks blockRows
+	for _, one := range all {
+		b.takeBlocks(&blocks, one, false)
+	}
+	blocks.write(b.tenant, out)
+}
+
 func (b *healthBatch) write(out *Statements) {
 	if len(b.providers) == 0 {
 		return
 	}
-	b.writeHistory(out, true)
 	all := b.sorted()
+	b.writeHistory(out, all, true)
 	b.writeProbes(out, all)
 	b.writeCalls(out, all)
 	b.writeStatus(out, all)

@@ -34,14 +34,14 @@ func (t *telemetry) addHistory(calls minuteOfCalls) {
 	into.totalMS += calls.totalMS
 }
 
-// writeHistory adds the probes and minutes to history that it lacks. Unless all are wanted, each provider's newest minute
-// stays back, since the next sample may be about it too.
-func (b *healthBatch) writeHistory(out *Statements, all bool) {
+// writeHistory adds the probes and minutes of providers to history that it lacks. Unless everything is wanted, the newest
+// minute of each stays back, since the next sample may be about it too.
+func (b *healthBatch) writeHistory(out *Statements, all []*telemetry, everything bool) {
 	b.writeProbeHistory(out)
 	var minutes minuteRows
-	for _, one := range b.sorted() {
+	for _, one := range all {
 		end := len(one.history)
-		if !all && end > 0 {
+		if !everything && end > 0 {
 			end--
 		}
 		for _, calls := range one.history[:end] {

@@ -54,20 +54,32 @@ func (s *series) find(start int64) (at int, found bool) {
 func (s *series) forget(oldest, span int64) (bytes int) {
 	n := 0
 	for n < len(*s) && floor((*s)[n].start, span) < oldest {
-		bytes += slotBytes + len((*s)[n].latency)*providers.BucketCountBytes
 		n++
 	}
+	bytes = (*s)[:n].bytes()
 	*s = (*s)[n:]
 	return bytes
 }
 
-// coarser adds slots up into wider ones.
-func (s series) coarser(seconds int64) series {
-	var wide series
-	for i := range s {
-		calls := s[i]
-		calls.start = floor(calls.start, seconds)
-		wide.add(&calls)
+// take removes the slots of blocks, span seconds long: all of them, or those before the newest block.
+func (s *series) take(span int64, everything bool) series {
+	n := len(*s)
+	if !everything && n > 0 {
+		newest := floor((*s)[n-1].start, span)
+		for n > 0 && (*s)[n-1].start >= newest {
+			n--
+		}
 	}
-	return wide
+	taken := (*s)[:n:n]
+	*s = (*s)[n:]
+	return taken
+}
+
+// bytes is about how much memory the slots take.
+func (s series) bytes() int {
+	sum := 0
+	for i := range s {
+		sum += slotBytes + len(s[i].latency)*providers.BucketCountBytes
+	}
+	return sum
 }

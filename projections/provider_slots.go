@@ -46,20 +46,34 @@ func (b *healthBatch) writeCalls(out *Statements, all []*telemetry) {
 	var ids []uuid.UUID
 	var newest []time.Time
 	for _, one := range all {
-		if len(one.minutes) == 0 {
+		if one.newestSample.IsZero() {
 			continue
 		}
 		ids, newest = append(ids, one.id), append(newest, one.newestSample)
-		slots := [...]series{one.calls, one.minutes, one.minutes.coarser(10 * minute)}
-		for i, w := range widths() {
-			blocks.add(one.id, w, slots[i], one.newestSample)
-		}
+		b.takeBlocks(&blocks, one, true)
+		blocks.add(one.id, widths()[0], one.fine, one.newestSample)
 	}
 	if len(ids) == 0 {
 		return
 	}
 	blocks.write(b.tenant, out)
 	b.forgetSlots(out, ids, newest)
+}
+
+// takeBlocks moves a provider's blocks of all but the finest slots to rows; unless everything is wanted, only those before
+// its newest one.
+func (b *healthBatch) takeBlocks(rows *blockRows, one *telemetry, everything bool) {
+	all := widths()
+	minutes := one.minutes.take(all[1].span(), everything)
+	for i := range minutes {
+		calls := minutes[i]
+		calls.start = floor(calls.start, all[2].seconds)
+		b.held += one.coarse.add(&calls)
+	}
+	coarse := one.coarse.take(all[2].span(), everything)
+	rows.add(one.id, all[1], minutes, one.newestSample)
+	rows.add(one.id, all[2], coarse, one.newestSample)
+	b.held -= minutes.bytes() + coarse.bytes()
 }
 
 // forgetSlots drops blocks whose slots are all too old for their width, as of the provider's last sample. They are looked

@@ -98,8 +98,8 @@ func (f *providersFold) Bytes() int {
 	return len(f.configuration.order)*changeBytes + f.health.bytes()
 }
 
-// Part implements Fold: history needs nothing of what comes later.
-func (f *providersFold) Part(out *Statements) { f.health.writeHistory(out, false) }
+// Part implements Fold.
+func (f *providersFold) Part(out *Statements) { f.health.part(out) }
 
 // Write implements Fold.
 func (f *providersFold) Write(out *Statements) {
