@@ -99,7 +99,8 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 	}
 	calls.start = floor(calls.start, minute)
 	b.held += one.minutes.add(&calls)
-	one.addHistory(minuteOfCalls{calls.start, sample.Requests, sample.Errors, sample.Latency.Total(), sample.Latency.TotalMS()})
+	timed, totalMS := b.scratch.Total()
+	one.addHistory(minuteOfCalls{start: calls.start, requests: sample.Requests, errors: sample.Errors, timed: timed, totalMS: totalMS})
 	return nil
 }
 

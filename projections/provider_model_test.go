@@ -222,8 +222,8 @@ func (t *tables) history() []historyRow {
 	for id := range t.samples {
 		for start, calls := range t.tallies(id, time.Minute) {
 			row := historyRow{Provider: id, At: start * 1e6, Latency: -1, ErrorRate: -1, Requests: calls.requests, Status: string(providers.StatusOf(providers.Health{}, calls.requests, calls.errors))}
-			if timed := calls.latency.Total(); timed > 0 {
-				row.Latency = float64(calls.latency.TotalMS()) / float64(timed)
+			if timed, totalMS := calls.latency.AppendCounts(nil).Total(); timed > 0 {
+				row.Latency = float64(totalMS) / float64(timed)
 			}
 			if calls.requests > 0 {
 				row.ErrorRate = float64(calls.errors) * 100 / float64(calls.requests)

@@ -38,14 +38,4 @@ var bounds = func() (list [Buckets]int64) { //nolint:gochecknoglobals // a table
 	return list
 }()
 
-// TotalMS is about how long all calls took together: the sum of the upper bounds of their buckets, so at most 9 % more
-// than they did. It is a whole number, so that sums don't depend on their order.
-func (h *Histogram) TotalMS() int64 {
-	var total int64
-	for i, count := range h.counts {
-		total += count * bounds[i]
-	}
-	return total
-}
-
 func upperBound(bucket int) float64 { return math.Exp2(float64(bucket+1) / bucketsPerOctave) }

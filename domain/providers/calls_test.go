@@ -3,6 +3,7 @@ package providers_test
 import (
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,13 +69,39 @@ func TestNumbersAtTheirBounds(t *testing.T) {
 	}
 }
 
-func TestTotalMSIsTheSumOfUpperBounds(t *testing.T) {
+func TestTotalIsTheSumOfUpperBounds(t *testing.T) {
 	t.Parallel()
 	var h providers.Histogram
 	for _, latency := range []float64{1, 2, 4, 1024, 1024} {
 		h.Add(latency)
 	}
-	if got := h.TotalMS(); got != 1+2+4+1024+1024 {
-		t.Errorf("got %d", got)
+	if calls, totalMS := h.AppendCounts(nil).Total(); calls != 5 || totalMS != 1+2+4+1024+1024 {
+		t.Errorf("got %d calls, %d ms", calls, totalMS)
+	}
+}
+
+func TestCountsAddUpAsHistogramsDo(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(6, 28))
+	for range 300 {
+		var left, right providers.Histogram
+		for range random.IntN(60) {
+			left.Add(random.ExpFloat64() * 500)
+		}
+		for range random.IntN(60) {
+			right.Add(random.ExpFloat64() * 50_000)
+		}
+		before := right.AppendCounts(nil)
+		sum := left.AppendCounts(nil).Plus(before)
+		if !slices.Equal(before, right.AppendCounts(nil)) {
+			t.Fatal("what was added has changed")
+		}
+		left.Merge(&right)
+		if want := left.AppendCounts(nil); !slices.Equal(sum, want) {
+			t.Fatalf("%v, histograms give %v", sum, want)
+		}
+		if calls, _ := sum.Total(); calls != left.Total() {
+			t.Fatalf("%d calls, the histogram has %d", calls, left.Total())
+		}
 	}
 }
