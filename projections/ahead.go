@@ -93,7 +93,7 @@ func (b *batch) readInto(ctx context.Context, a *ahead, base place) error {
 	for reads := 1; ; reads++ {
 		var read int64
 		pipeline := &pgx.Batch{}
-		pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, b.tenant)
+		pipeline.Queue(`select set_config('app.tenant_id', $1, true),`+planByIndex, b.tenant)
 		sql, args := b.projection.query(b.tenant, &c.w.end.position, b.limit, b.runner.config.MaxBatchBytes)
 		pipeline.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
 			read, err = c.collect(rows)

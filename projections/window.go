@@ -59,6 +59,9 @@ func (w *window) join(next *window) *window {
 // readEvents reads the events after a position ($2, or where that is null the checkpoint's), at most $3 of them, and no
 // more once $7 bytes are exceeded. Meta and data of events whose type is not in $4 stay in the database, where most of
 // them may be toasted and are then not even fetched from disk; $4 null stands for every type.
+//
+// The select around coalesce matters: coalesce itself is not leakproof to PostgreSQL, so under row-level security the
+// index would not be searched for a position, but read from the tenant's first event on.
 const readEvents = `
 select stream, type, position, version, event_id, command_id, occurred_at,
   case when handled then meta end, case when handled then data end, prev_hash, hash
@@ -69,8 +72,8 @@ from (
     from (
       select *, ($4::text[] is null or type = any($4::text[])) as handled
       from events
-      where tenant_id = $1 and position > coalesce($2::bigint, (
-        select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $5 and c.version = $6))
+      where tenant_id = $1 and position > (select coalesce($2::bigint, (
+        select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $5 and c.version = $6)))
       order by position
       limit $3
     ) e
@@ -85,8 +88,8 @@ const foldEvents = `
 select null::text, type, position, version, event_id, null::uuid, occurred_at,
   null::bytea, case when $4::text[] is null or type = any($4::text[]) then data end, prev_hash, hash
 from events
-where tenant_id = $1 and position > coalesce($2::bigint, (
-  select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $5 and c.version = $6))
+where tenant_id = $1 and position > (select coalesce($2::bigint, (
+  select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $5 and c.version = $6)))
 order by position
 limit $3`
 
