@@ -93,6 +93,24 @@ func (e Capability) Valid() bool {
 	}
 }
 
+// Defines values for CircuitBreakerBlockedReason.
+const (
+	CircuitBreakerBlockedReasonDead        CircuitBreakerBlockedReason = "dead"
+	CircuitBreakerBlockedReasonRateLimited CircuitBreakerBlockedReason = "rate_limited"
+)
+
+// Valid indicates whether the value is a known member of the CircuitBreakerBlockedReason enum.
+func (e CircuitBreakerBlockedReason) Valid() bool {
+	switch e {
+	case CircuitBreakerBlockedReasonDead:
+		return true
+	case CircuitBreakerBlockedReasonRateLimited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CircuitBreakerState.
 const (
 	CircuitBreakerStateClosed   CircuitBreakerState = "closed"
@@ -655,11 +673,26 @@ type ChangeProvider struct {
 
 // CircuitBreaker defines model for CircuitBreaker.
 type CircuitBreaker struct {
+	// Blocked Why calls don't pass whatever the state is; null where nothing is in the way.
+	Blocked *CircuitBreakerBlocked `json:"blocked,omitempty"`
+
 	// FailureCount Example: 0
 	FailureCount int                 `json:"failure_count"`
 	OpenedAt     *time.Time          `json:"opened_at"`
 	State        CircuitBreakerState `json:"state"`
 }
+
+// CircuitBreakerBlocked defines model for CircuitBreakerBlocked.
+type CircuitBreakerBlocked struct {
+	// Reason The provider has said when it takes calls again, or it refuses the credentials or the account.
+	Reason CircuitBreakerBlockedReason `json:"reason"`
+
+	// Until When the next call is let through.
+	Until *time.Time `json:"until"`
+}
+
+// CircuitBreakerBlockedReason The provider has said when it takes calls again, or it refuses the credentials or the account.
+type CircuitBreakerBlockedReason string
 
 // CircuitBreakerState defines model for CircuitBreakerState.
 type CircuitBreakerState string

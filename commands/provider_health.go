@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -40,6 +41,9 @@ func (p *Providers) probe(ctx context.Context, caller Caller, id string, trigger
 	probe := p.probed(id, test)
 	probe.Trigger = trigger
 	done, err := p.recordHealth(ctx, caller, providers.RecordProbe{Probe: probe}, id, test)
+	if err == nil && test.OK && trigger == providers.OnDemand {
+		p.resetBreaker(ctx, caller.Tenant, id)
+	}
 	return test, done, err
 }
 
@@ -47,6 +51,23 @@ func (p *Providers) probe(ctx context.Context, caller Caller, id string, trigger
 func (p *Providers) RecordSample(ctx context.Context, tenant string, sample providers.Sampled) error {
 	_, err := p.recordHealth(ctx, SystemCaller(tenant, "health-recorder"), providers.RecordSample{Sample: sample}, sample.ProviderID, nil)
 	return err
+}
+
+// RecordBreaker appends a change of a provider's circuit breaker.
+func (p *Providers) RecordBreaker(ctx context.Context, tenant string, changed providers.BreakerChanged) error {
+	_, err := p.recordHealth(ctx, SystemCaller(tenant, "circuit-breaker"), providers.RecordBreaker{Changed: changed}, changed.ProviderID, nil)
+	return err
+}
+
+// resetBreaker lets calls pass again after the credentials have been seen to work. It is an attempt: a breaker that is not
+// reset tries the provider again by itself before long.
+func (p *Providers) resetBreaker(ctx context.Context, tenant, id string) {
+	if p.Breakers == nil {
+		return
+	}
+	if err := p.Breakers.Reset(ctx, tenant, id); err != nil {
+		p.Handler.Logger.WarnContext(ctx, "circuit breaker not reset", slog.String("provider", id), slog.Any("error", err))
+	}
 }
 
 // recordHealth appends telemetry. It expects no version: samples of several nodes and probes follow each other in any

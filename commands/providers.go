@@ -45,6 +45,14 @@ type Providers struct {
 	// Current reads a provider as the read tables have it, for the parts of an answer that are not configuration.
 	Current func(ctx context.Context, tenant, id string) (api.Provider, error)
 	Reads   ReadYourWrites
+	// Breakers, where set, are reset for a provider whose credentials have been seen to work.
+	Breakers Breakers
+}
+
+// Breakers are the circuit breakers of providers.
+type Breakers interface {
+	// Reset lets calls to a provider pass again, whatever has kept them away.
+	Reset(ctx context.Context, tenant, provider string) error
 }
 
 type providerTask = task[providers.State, providers.Command]
@@ -216,6 +224,9 @@ func (p *Providers) tryRotate(ctx context.Context, caller Caller, id string, cre
 			return response{status: http.StatusOK, data: body, version: version}
 		},
 	})
+	if err == nil {
+		p.resetBreaker(ctx, caller.Tenant, id)
+	}
 	if done.repeated() || leftNothing(ctx, err) {
 		p.dropSecret(ctx, named)
 	}

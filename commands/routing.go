@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -43,9 +44,7 @@ func naming[S, C any](own domain.Decider[S, C], complete func(C, named[S]) C) do
 				return state
 			}
 			folded := make(map[string]providers.State, len(state.providers)+1)
-			for known, s := range state.providers {
-				folded[known] = s
-			}
+			maps.Copy(folded, state.providers)
 			folded[id] = provider.Evolve(folded[id], event)
 			state.providers = folded
 			return state

@@ -19,6 +19,7 @@ type Typed interface {
 type Definition struct {
 	typ    string
 	decode func(data []byte) (Typed, error)
+	reused func() *reused
 	upcast func(data []byte) ([]byte, error)
 	to     string
 }
@@ -27,17 +28,33 @@ type Definition struct {
 // json.Unmarshaler it is given the bytes as they are and has to find out itself whether they are JSON.
 func Define[E Typed]() Definition {
 	var zero E
-	return Definition{typ: zero.EventType(), decode: func(data []byte) (Typed, error) {
-		var event E
-		decode := func(data []byte) error { return json.Unmarshal(data, &event) }
-		if itself, ok := any(&event).(json.Unmarshaler); ok {
+	decode := func(event *E, data []byte) error {
+		decode := func(data []byte) error { return json.Unmarshal(data, event) }
+		if itself, ok := any(event).(json.Unmarshaler); ok {
 			decode = itself.UnmarshalJSON
 		}
 		if err := decode(data); err != nil {
-			return nil, fmt.Errorf("decode %s: %w", zero.EventType(), err)
+			return fmt.Errorf("decode %s: %w", zero.EventType(), err)
 		}
-		return event, nil
-	}}
+		return nil
+	}
+	return Definition{
+		typ: zero.EventType(),
+		decode: func(data []byte) (Typed, error) {
+			var event E
+			if err := decode(&event, data); err != nil {
+				return nil, err
+			}
+			return event, nil
+		},
+		reused: func() *reused {
+			event := new(E)
+			return &reused{value: any(event).(Typed), decode: func(data []byte) error { //nolint:forcetypeassert // a pointer has its value's methods
+				*event = zero
+				return decode(event, data)
+			}}
+		},
+	}
 }
 
 // Upcast makes the definition of an old type that is read as a newer one: change turns the stored bytes of from into
@@ -81,18 +98,61 @@ func (c *Codec) Knows(eventType string) bool {
 
 // Decode turns stored bytes into the payload's current form. It fails with ErrUnknownType for a type that is not defined.
 func (c *Codec) Decode(eventType string, data []byte) (Typed, error) {
+	definition, data, err := c.current(eventType, data)
+	if err != nil {
+		return nil, err
+	}
+	return definition.decode(data)
+}
+
+// current finds the definition of the form that a type has now, and brings data to that form.
+func (c *Codec) current(eventType string, data []byte) (Definition, []byte, error) {
 	definition, found := c.definitions[eventType]
 	if !found {
-		return nil, fmt.Errorf("%w: %s", ErrUnknownType, eventType)
+		return Definition{}, nil, fmt.Errorf("%w: %s", ErrUnknownType, eventType)
 	}
 	for definition.upcast != nil {
 		changed, err := definition.upcast(data)
 		if err != nil {
-			return nil, fmt.Errorf("upcast %s to %s: %w", definition.typ, definition.to, err)
+			return Definition{}, nil, fmt.Errorf("upcast %s to %s: %w", definition.typ, definition.to, err)
 		}
 		data, definition = changed, c.definitions[definition.to]
 	}
-	return definition.decode(data)
+	return definition, data, nil
+}
+
+// Decoder decodes as its Codec does, but into one value a type, for who reads many events and keeps none. It is not safe
+// for concurrent use.
+type Decoder struct {
+	codec  *Codec
+	values map[string]*reused
+}
+
+// reused is the one value of a type.
+type reused struct {
+	value  Typed
+	decode func(data []byte) error
+}
+
+// Decoder makes a Decoder.
+func (c *Codec) Decoder() *Decoder { return &Decoder{codec: c, values: map[string]*reused{}} }
+
+// Decode turns stored bytes into the payload's current form: a pointer, other than Codec.Decode's, to a value that the
+// next call may overwrite. What the value points to itself is not reused. It fails as Codec.Decode does.
+func (d *Decoder) Decode(eventType string, data []byte) (Typed, error) {
+	definition, data, err := d.codec.current(eventType, data)
+	if err != nil {
+		return nil, err
+	}
+	into, found := d.values[definition.typ]
+	if !found {
+		into = definition.reused()
+		d.values[definition.typ] = into
+	}
+	if err := into.decode(data); err != nil {
+		return nil, err
+	}
+	return into.value, nil
 }
 
 // Encode turns a payload into the event to append to stream. The type must be one that this codec can decode again.

@@ -102,7 +102,7 @@ func (e Endpoint) below(t ProviderType, base *url.URL) (*url.URL, error) {
 		version = e.Version
 	}
 
-	segments := append(make([]string, 0, len(e.Path)+2), prefix, version) //nolint:mnd // prefix and version
+	segments := append(make([]string, 0, len(e.Path)+2), prefix, version)
 
 	for _, segment := range e.Path {
 		if slices.Contains([]string{"", ".", ".."}, segment) { // would name another endpoint

@@ -22,27 +22,11 @@ type projection struct {
 	version int
 	handles []string // nil: all
 	handled map[string]bool
+	folder  Folder // nil: it does not fold
 }
 
 func (p *projection) takes(eventType string) bool {
 	return p.handles == nil || p.handled[eventType]
-}
-
-// project runs the projector, whose panic is the events' fault too.
-func (p *projection) project(events []Event) (out *Statements, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = dataError{fmt.Errorf("the projector panicked: %v", cause)}
-		}
-	}()
-	out = &Statements{}
-	if len(events) == 0 {
-		return out, nil
-	}
-	if err := p.Project(events, out); err != nil {
-		return nil, dataError{err}
-	}
-	return out, nil
 }
 
 // lockCheckpoint takes the (projection, tenant) pair for the transaction, unless another one has it, and sets what the
@@ -54,13 +38,21 @@ func (p *projection) project(events []Event) (out *Statements, err error) {
 // anybody could read them. (A job that a reaction enqueued may then have run already; it is enqueued again under the same
 // id, and doing it twice changes nothing.) So a catch-up does not wait for the disk.
 //
-// idle_in_transaction_session_timeout bounds how long a node that has frozen keeps the row locked.
+// idle_in_transaction_session_timeout bounds how long a node that has frozen keeps the row locked. For the rest see
+// planByIndex.
 const lockCheckpoint = `
 with locked as materialized (
   select tenant_id from projection_checkpoints where tenant_id = $1 and projection = $2 and version = $3 for update skip locked)
 select true, set_config('app.tenant_id', tenant_id, true), set_config('synchronous_commit', 'off', true),
-  set_config('idle_in_transaction_session_timeout', $4, true)
+  set_config('idle_in_transaction_session_timeout', $4, true),` + planByIndex + `
 from locked`
+
+// planByIndex has statements planned once a connection, for planning them takes longer than running them on a few events.
+// Such a plan must not have been made of the sizes that the tables had at the time: on a young database that is to read all
+// of them. So everything but the indexes is out of bounds.
+const planByIndex = `
+  set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+  set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true), set_config('jit', 'off', true)`
 
 // lookAtCheckpoint runs after lockCheckpoint and sees checkpoint and head in one snapshot: the head can't be behind the
 // checkpoint in it, unless the log has been cut.
@@ -99,9 +91,11 @@ type batch struct {
 	runner     *Runner
 	projection *projection
 	tenant     string
-	// limit bounds the events of the batch; ahead, where set, is a window that was read before the lock was taken.
+	// limit bounds the events of one read; ahead, where set, is a window that was read before the lock was taken, and rest
+	// delivers the windows of the batch that follow it.
 	limit int64
 	ahead *window
+	rest  *ahead
 	// proceed, where set, is called once it is known what the batch will commit.
 	proceed func(w *window, head int64)
 }
@@ -116,17 +110,26 @@ func (b *batch) run(ctx context.Context) (saw checkpoint, w *window, err error) 
 	}
 	defer conn.Release()
 	defer endTransaction(ctx, conn)
+	teachNumerics(conn.Conn().TypeMap())
 	saw, w, err = b.open(ctx, conn)
 	if err != nil || w == nil || w.len() == 0 {
 		return saw, w, err
 	}
-	if b.proceed != nil {
-		b.proceed(w, saw.head)
+	for part := w; ; {
+		if !part.more && b.proceed != nil {
+			b.proceed(w, saw.head)
+		}
+		if err := b.write(ctx, conn, part, w); err != nil {
+			return saw, w, classify(err, conn.Conn().IsClosed())
+		}
+		if !part.more {
+			return saw, w, nil
+		}
+		if part, err = b.rest.next(); err != nil {
+			return saw, w, err
+		}
+		w = w.join(part)
 	}
-	if err := b.write(ctx, conn, w); err != nil {
-		return saw, w, classify(err, conn.Conn().IsClosed())
-	}
-	return saw, w, nil
 }
 
 // endTransaction rolls back where the batch has not committed. Where that fails too, the pool throws the connection away.
@@ -147,7 +150,7 @@ func (b *batch) open(ctx context.Context, conn *pgxpool.Conn) (saw checkpoint, w
 	pipeline.Queue("begin")
 	idle := fmt.Sprintf("%dms", b.runner.config.IdleTimeout.Milliseconds())
 	pipeline.Queue(lockCheckpoint, b.tenant, p.name, p.version, idle).QueryRow(func(row pgx.Row) error {
-		return ignoreNoRows(row.Scan(&saw.locked, nil, nil, nil))
+		return ignoreNoRows(row.Scan(&saw.locked, nil, nil, nil, nil, nil, nil, nil, nil))
 	})
 	pipeline.Queue(lookAtCheckpoint, b.tenant, p.name, p.version).QueryRow(func(row pgx.Row) error {
 		err := row.Scan(&saw.at.position, &saw.at.hash, &saw.status, &saw.err, &saw.errPosition, &saw.head, &saw.newer)
@@ -180,10 +183,14 @@ func (b *batch) open(ctx context.Context, conn *pgxpool.Conn) (saw checkpoint, w
 func serving(status string) bool { return status == statusLive || status == statusRebuilding }
 
 func (b *batch) queueRead(pipeline *pgx.Batch, saw *checkpoint, w **window) {
-	p := b.projection
-	pipeline.Queue(readEvents, p.readArguments(b.tenant, nil, b.limit, b.runner.config.MaxBatchBytes)...).Query(func(rows pgx.Rows) (err error) {
-		*w, err = p.collect(b.tenant, saw.at, rows)
-		return err
+	sql, args := b.projection.query(b.tenant, nil, b.limit, b.runner.config.MaxBatchBytes)
+	pipeline.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		c := b.projection.collector(b.tenant, saw.at)
+		if _, err := c.collect(rows); err != nil {
+			return err
+		}
+		*w = c.finish()
+		return nil
 	})
 }
 
@@ -205,27 +212,33 @@ func (w *window) within(saw *checkpoint) *window {
 	return w
 }
 
-// write moves the checkpoint, sends the statements and commits, in one round trip.
-func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, w *window) error {
-	p := b.projection
-	out, err := p.project(w.events)
-	if err != nil {
-		return err
+// write sends the statements of a part of the batch in one round trip; with the last part, it first moves the checkpoint to
+// the end of the whole, and then commits.
+func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, part, whole *window) error {
+	if part.bad != nil {
+		return part.bad
 	}
-	var moved bool
+	p := b.projection
+	moved := part.more
 	pipeline := &pgx.Batch{}
-	pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, w.end.position, w.end.hash, w.base.position, w.base.hash).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&moved)
-	})
-	for sql, args := range out.All() {
+	if !part.more {
+		pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, whole.end.position, whole.end.hash, whole.base.position, whole.base.hash).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&moved) })
+	}
+	for sql, args := range part.out.All() {
 		args = slices.Clone(args)
 		for i := range args {
 			args[i] = encodable(args[i])
 		}
 		pipeline.Queue(sql, args...)
 	}
-	pipeline.Queue("commit")
-	err = conn.SendBatch(ctx, pipeline).Close()
+	if !part.more {
+		pipeline.Queue("commit")
+	}
+	if pipeline.Len() == 0 {
+		return nil
+	}
+	err := conn.SendBatch(ctx, pipeline).Close()
 	var refused *pgconn.PgError
 	switch {
 	case err == nil:
@@ -241,18 +254,3 @@ const divisionByZero = "22012"
 
 // errLostCheckpoint says that the checkpoint is not where the batch began: nothing was written.
 var errLostCheckpoint = errors.New("the checkpoint has been moved by somebody else")
-
-// readAhead reads the window after a place on a connection of its own, while the batch before it is being written. It
-// holds no lock: what is behind a position never changes, and batch.open only takes it where the checkpoint is at its base.
-func (b *batch) readAhead(ctx context.Context, base place) (w *window, err error) {
-	pipeline := &pgx.Batch{}
-	pipeline.Queue(`select set_config('app.tenant_id', $1, true)`, b.tenant)
-	pipeline.Queue(readEvents, b.projection.readArguments(b.tenant, &base.position, b.limit, b.runner.config.MaxBatchBytes)...).Query(func(rows pgx.Rows) (err error) {
-		w, err = b.projection.collect(b.tenant, base, rows)
-		return err
-	})
-	if err := b.runner.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return nil, fmt.Errorf("read ahead: %w", err)
-	}
-	return w, nil
-}

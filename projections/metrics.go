@@ -56,8 +56,8 @@ func (m *metrics) committed(projection string, w *window, now time.Time) {
 	}
 	m.batches.WithLabelValues(projection).Inc()
 	m.events.WithLabelValues(projection).Add(float64(w.len()))
-	if first := w.first(); first > 0 {
-		m.delay.WithLabelValues(projection).Observe(max(0, now.Sub(time.UnixMicro(first)).Seconds()))
+	if w.handled > 0 {
+		m.delay.WithLabelValues(projection).Observe(max(0, now.Sub(time.UnixMicro(w.first)).Seconds()))
 	}
 }
 

@@ -31,6 +31,28 @@ type Projector interface {
 	Project(events []Event, out *Statements) error
 }
 
+// Folder is a Projector that sums events up as they come, so that a catch-up can take many more of them into one
+// transaction than it could keep in memory.
+type Folder interface {
+	Projector
+	// Fold begins a batch. The runner then calls Fold.Add for its events in place of Project.
+	Fold() Fold
+}
+
+// Fold sums up a batch of events. It is used by one goroutine.
+type Fold interface {
+	// Add takes the next event. It has no Stream, CommandID, Meta and PrevHash, and its payload is a pointer; event, payload
+	// and data are only there until Add returns. What is said of Project holds.
+	Add(event *Event) error
+	// Bytes is about how much memory the sum takes; past a bound the runner ends the batch.
+	Bytes() int
+	// Part adds statements that need not wait for the rest of the batch to out, so that PostgreSQL has something to do
+	// while events are read. It is called now and then between two events.
+	Part(out *Statements)
+	// Write adds everything else that the events do to the tables to out. It is the last call.
+	Write(out *Statements)
+}
+
 // Statements collects SQL that is to run in the transaction that moves the checkpoint, in the order in which it was added.
 // Row-level security is set to the events' tenant.
 type Statements struct {

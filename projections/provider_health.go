@@ -15,6 +15,10 @@ type healthBatch struct {
 	tenant    string
 	providers map[string]*telemetry
 	probes    []probeRow
+	// scratch holds a sample's calls while they are added.
+	scratch providers.Counts
+	// held is about how many bytes the calls of all providers take.
+	held int
 }
 
 // telemetry is a batch's news of one provider.
@@ -24,8 +28,11 @@ type telemetry struct {
 	newest, newestSample time.Time
 	probe                *providers.Probed
 	probedFirst          time.Time
-	// calls are in slots of the finest width, by their start in seconds since 1970.
-	calls map[int64]*slot
+	// calls are in slots of each width that have not been written: the finest as far back as these are kept, minutes, and
+	// minutes added up.
+	fine, minutes, coarse series
+	// history are the minutes that history lacks.
+	history []minuteOfCalls
 }
 
 type probeRow struct {
@@ -37,6 +44,12 @@ type probeRow struct {
 
 func newHealthBatch() *healthBatch { return &healthBatch{providers: map[string]*telemetry{}} }
 
+// bytes is about how much memory the batch takes.
+func (b *healthBatch) bytes() int {
+	const providerBytes, probeBytes = 1024, 128
+	return len(b.providers)*providerBytes + len(b.probes)*probeBytes + b.held
+}
+
 // of notes that a provider's status may have changed.
 func (b *healthBatch) of(event *Event, providerID string) (*telemetry, error) {
 	b.tenant = event.Tenant
@@ -46,22 +59,22 @@ func (b *healthBatch) of(event *Event, providerID string) (*telemetry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("provider id: %w", err)
 		}
-		one = &telemetry{id: id, calls: map[int64]*slot{}}
+		one = &telemetry{id: id}
 		b.providers[providerID] = one
 	}
 	one.newest = event.Time()
 	return one, nil
 }
 
-func (b *healthBatch) probed(event *Event, probe providers.Probed) error {
+func (b *healthBatch) probed(event *Event, probe *providers.Probed) error {
 	one, err := b.of(event, probe.ProviderID)
 	if err != nil {
 		return err
 	}
 	if one.probe == nil {
-		one.probedFirst = event.Time()
+		one.probedFirst, one.probe = event.Time(), &providers.Probed{}
 	}
-	one.probe = &probe
+	*one.probe = *probe
 	b.probes = append(b.probes, probeRow{
 		id: event.EventID, provider: one.id, latency: float64(probe.LatencyMS), at: probe.CheckedAt,
 		status: providers.StatusOf(providers.Health{Tested: true, OK: probe.OK, Failures: probe.Failures}, 0, 0),
@@ -75,16 +88,32 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 		return err
 	}
 	one.newestSample = event.Time()
-	start := floor(sample.From.Unix(), finest)
-	s, found := one.calls[start]
-	if !found {
-		s = &slot{at: event.Time()}
-		one.calls[start] = s
+	b.scratch = sample.Latency.AppendCounts(b.scratch[:0])
+	calls := slot{
+		start: floor(sample.From.Unix(), finest), at: event.OccurredAt, requests: sample.Requests, errors: sample.Errors, latency: b.scratch,
 	}
-	s.requests += sample.Requests
-	s.errors += sample.Errors
-	s.latency.Merge(&sample.Latency)
+	fine := widths()[0]
+	if oldest := fine.oldest(one.newestSample); floor(calls.start, fine.span()) >= oldest {
+		b.held += one.fine.add(&calls)
+		b.held -= one.fine.forget(oldest, fine.span())
+	}
+	calls.start = floor(calls.start, minute)
+	b.held += one.minutes.add(&calls)
+	timed, totalMS := b.scratch.Total()
+	one.addHistory(minuteOfCalls{start: calls.start, requests: sample.Requests, errors: sample.Errors, timed: timed, totalMS: totalMS})
 	return nil
+}
+
+// part writes what is complete, unless a sample comes late: minutes, and blocks of the wider slots. The finest ones wait,
+// since most of them are forgotten before a long batch ends.
+func (b *healthBatch) part(out *Statements) {
+	all := b.sorted()
+	b.writeHistory(out, all, false)
+	var blocks blockRows
+	for _, one := range all {
+		b.takeBlocks(&blocks, one, false)
+	}
+	blocks.write(b.tenant, out)
 }
 
 func (b *healthBatch) write(out *Statements) {
@@ -92,15 +121,13 @@ func (b *healthBatch) write(out *Statements) {
 		return
 	}
 	all := b.sorted()
+	b.writeHistory(out, all, true)
 	b.writeProbes(out, all)
 	b.writeCalls(out, all)
 	b.writeStatus(out, all)
 }
 
 func (b *healthBatch) writeProbes(out *Statements, all []*telemetry) {
-	if len(b.probes) == 0 {
-		return
-	}
 	var ids []uuid.UUID
 	var oks []bool
 	var failures, models []int
@@ -113,25 +140,14 @@ func (b *healthBatch) writeProbes(out *Statements, all []*telemetry) {
 			models, texts, checked, created = append(models, row.ModelsFound), append(texts, row.Error), append(checked, row.CheckedAt), append(created, one.probedFirst)
 		}
 	}
+	if len(ids) == 0 {
+		return
+	}
 	out.Exec(`insert into provider_health (tenant_id, provider_id, ok, failures, latency_ms, models_found, error, last_check_at, created_at)
 		select $1, u.* from unnest($2::uuid[], $3::boolean[], $4::integer[], $5::bigint[], $6::integer[], $7::text[], $8::timestamptz[], $9::timestamptz[]) as u
 		on conflict (tenant_id, provider_id) do update set ok = excluded.ok, failures = excluded.failures, latency_ms = excluded.latency_ms,
 			models_found = excluded.models_found, error = excluded.error, last_check_at = excluded.last_check_at`,
 		b.tenant, ids, oks, failures, latencies, models, texts, checked, created)
-	b.writeProbeHistory(out)
-}
-
-func (b *healthBatch) writeProbeHistory(out *Statements) {
-	ids, owners := make([]uuid.UUID, len(b.probes)), make([]uuid.UUID, len(b.probes))
-	latencies, statuses, times := make([]float64, len(b.probes)), make([]string, len(b.probes)), make([]time.Time, len(b.probes))
-	for i, row := range b.probes {
-		ids[i], owners[i], latencies[i], statuses[i], times[i] = row.id, row.provider, row.latency, string(row.status), row.at
-	}
-	out.Exec(`insert into provider_health_history (tenant_id, id, provider_id, latency_ms, requests_count, status, recorded_at, created_at)
-		select $1, u.id, u.provider_id, u.latency_ms, 0, u.status, u.recorded_at, u.recorded_at
-		from unnest($2::uuid[], $3::uuid[], $4::double precision[], $5::text[], $6::timestamptz[])
-			as u(id, provider_id, latency_ms, status, recorded_at)`,
-		b.tenant, ids, owners, latencies, statuses, times)
 }
 
 // writeStatus sets the status of every provider in the batch as of its last event, so that it does not depend on where a

@@ -75,9 +75,16 @@ func (b *bench) slotRows(ctx context.Context, tenant string) []slotRow {
 	for i := range rows {
 		histogram, err := providers.FromNumber(rows[i].Latency)
 		Expect(err).NotTo(HaveOccurred())
-		rows[i].Latency = histogram.Number()
+		rows[i].Latency = buckets(&histogram)
 	}
 	return rows
+}
+
+// buckets is a histogram as text.
+func buckets(h *providers.Histogram) string {
+	text, err := h.MarshalJSON()
+	Expect(err).NotTo(HaveOccurred())
+	return string(text)
 }
 
 // tally is what calls came to.
@@ -215,8 +222,8 @@ func (t *tables) history() []historyRow {
 	for id := range t.samples {
 		for start, calls := range t.tallies(id, time.Minute) {
 			row := historyRow{Provider: id, At: start * 1e6, Latency: -1, ErrorRate: -1, Requests: calls.requests, Status: string(providers.StatusOf(providers.Health{}, calls.requests, calls.errors))}
-			if timed := calls.latency.Total(); timed > 0 {
-				row.Latency = float64(calls.latency.TotalMS()) / float64(timed)
+			if timed, totalMS := calls.latency.AppendCounts(nil).Total(); timed > 0 {
+				row.Latency = float64(totalMS) / float64(timed)
 			}
 			if calls.requests > 0 {
 				row.ErrorRate = float64(calls.errors) * 100 / float64(calls.requests)
@@ -240,7 +247,7 @@ func (t *tables) slots() []slotRow {
 				if block.Before(newest.Add(-keep-6*width)) || (calls.requests == 0 && calls.latency.Total() == 0) {
 					continue
 				}
-				rows = append(rows, slotRow{Provider: id, Seconds: int64(width / time.Second), Start: start, Requests: calls.requests, Errors: calls.errors, Latency: calls.latency.Number()})
+				rows = append(rows, slotRow{Provider: id, Seconds: int64(width / time.Second), Start: start, Requests: calls.requests, Errors: calls.errors, Latency: buckets(&calls.latency)})
 			}
 		}
 	}

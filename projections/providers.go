@@ -3,11 +3,13 @@ package projections
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/eventstore"
 )
 
 // ProvidersName is the name of the projection of model providers.
@@ -17,7 +19,7 @@ const ProvidersName = "providers"
 // in memory, so that a catch-up writes a row a provider and batch, not a row an event.
 type Providers struct{}
 
-var _ Projector = Providers{}
+var _ Folder = Providers{}
 
 // Name implements Projector.
 func (Providers) Name() string { return ProvidersName }
@@ -25,44 +27,84 @@ func (Providers) Name() string { return ProvidersName }
 // Version implements Projector.
 func (Providers) Version() int { return 1 }
 
-// Handles implements Projector.
+// Handles implements Projector. What there is most of comes first, since PostgreSQL compares in this order.
 func (Providers) Handles() []string {
 	return []string{
+		providers.Sampled{}.EventType(), providers.Probed{}.EventType(),
 		providers.Registered{}.EventType(), providers.Updated{}.EventType(), providers.CredentialsRotated{}.EventType(),
 		providers.Deleted{}.EventType(), providers.SecretRemoved{}.EventType(),
-		providers.Probed{}.EventType(), providers.Sampled{}.EventType(),
 	}
 }
 
 // Project implements Projector.
-func (Providers) Project(events []Event, out *Statements) error {
-	configuration, health := newProviderBatch(), newHealthBatch()
+func (p Providers) Project(events []Event, out *Statements) error {
+	fold := p.Fold()
 	for i := range events {
-		event := &events[i]
-		var err error
-		switch payload := event.Payload.(type) {
-		case providers.Registered:
-			err = configuration.configured(event, payload.ProviderID, payload.Config, payload.Secret)
-		case providers.Updated:
-			err = configuration.configured(event, payload.ProviderID, payload.Config, payload.Secret)
-		case providers.CredentialsRotated:
-			err = configuration.rotated(event, payload)
-		case providers.Deleted:
-			err = configuration.deleted(event, payload.ProviderID)
-		case providers.SecretRemoved:
-			_, err = configuration.touch(event, payload.ProviderID)
-		case providers.Probed:
-			err = health.probed(event, payload)
-		case providers.Sampled:
-			err = health.sampled(event, &payload)
-		}
-		if err != nil {
-			return fmt.Errorf("project position %d: %w", event.Position, err)
+		event := events[i]
+		event.Payload = pointer(event.Payload)
+		if err := fold.Add(&event); err != nil {
+			return err //nolint:wrapcheck // it is our own
 		}
 	}
-	configuration.write(out)
-	health.write(out)
+	fold.Write(out)
 	return nil
+}
+
+// pointer is a payload as a fold takes it.
+func pointer(payload eventstore.Typed) eventstore.Typed {
+	copied := reflect.New(reflect.TypeOf(payload))
+	copied.Elem().Set(reflect.ValueOf(payload))
+	return copied.Interface().(eventstore.Typed) //nolint:forcetypeassert // a pointer has its value's methods
+}
+
+// Fold implements Folder.
+func (Providers) Fold() Fold {
+	return &providersFold{configuration: newProviderBatch(), health: newHealthBatch()}
+}
+
+type providersFold struct {
+	configuration *providerBatch
+	health        *healthBatch
+}
+
+// Add implements Fold.
+func (f *providersFold) Add(event *Event) error {
+	var err error
+	switch payload := event.Payload.(type) {
+	case *providers.Sampled:
+		err = f.health.sampled(event, payload)
+	case *providers.Probed:
+		err = f.health.probed(event, payload)
+	case *providers.Registered:
+		err = f.configuration.configured(event, payload.ProviderID, payload.Config, payload.Secret)
+	case *providers.Updated:
+		err = f.configuration.configured(event, payload.ProviderID, payload.Config, payload.Secret)
+	case *providers.CredentialsRotated:
+		err = f.configuration.rotated(event, payload.ProviderID, payload.Secret)
+	case *providers.Deleted:
+		err = f.configuration.deleted(event, payload.ProviderID)
+	case *providers.SecretRemoved:
+		_, err = f.configuration.touch(event, payload.ProviderID)
+	}
+	if err != nil {
+		return fmt.Errorf("project position %d: %w", event.Position, err)
+	}
+	return nil
+}
+
+// Bytes implements Fold.
+func (f *providersFold) Bytes() int {
+	const changeBytes = 2048
+	return len(f.configuration.order)*changeBytes + f.health.bytes()
+}
+
+// Part implements Fold.
+func (f *providersFold) Part(out *Statements) { f.health.part(out) }
+
+// Write implements Fold.
+func (f *providersFold) Write(out *Statements) {
+	f.configuration.write(out)
+	f.health.write(out)
 }
 
 // providerBatch is what a batch of events does to model_providers, by provider, in the order of first mention.
@@ -109,10 +151,10 @@ func (b *providerBatch) configured(event *Event, id string, config providers.Con
 	return err
 }
 
-func (b *providerBatch) rotated(event *Event, payload providers.CredentialsRotated) error {
-	change, err := b.touch(event, payload.ProviderID)
+func (b *providerBatch) rotated(event *Event, id string, secret providers.Secret) error {
+	change, err := b.touch(event, id)
 	if err == nil {
-		change.secret = &payload.Secret
+		change.secret = &secret
 	}
 	return err
 }

@@ -187,12 +187,12 @@ func (b *bench) project(ctx context.Context, tenant string, log []projections.Ev
 		for i := range batch {
 			batch[i].Tenant = tenant
 		}
-		out := &projections.Statements{}
-		Expect(projections.Providers{}.Project(batch, out)).To(Succeed())
+		out := fold(batch)
 		Expect(pgx.BeginFunc(ctx, b.worker, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
 				return err //nolint:wrapcheck // a test
 			}
+			projections.TeachNumerics(tx.Conn().TypeMap())
 			for sql, args := range out.All() {
 				if _, err := tx.Exec(ctx, sql, args...); err != nil {
 					return err //nolint:wrapcheck // a test
@@ -202,6 +202,23 @@ func (b *bench) project(ctx context.Context, tenant string, log []projections.Ev
 		})).To(Succeed())
 		start = end
 	}
+}
+
+// fold is what a batch does, with parts now and then.
+func fold(batch []projections.Event) *projections.Statements {
+	GinkgoHelper()
+	random := rand.New(rand.NewPCG(uint64(len(batch)), 3))
+	out, sum := &projections.Statements{}, projections.Providers{}.Fold()
+	for i := range batch {
+		event := batch[i]
+		event.Payload = projections.Pointer(event.Payload)
+		Expect(sum.Add(&event)).To(Succeed())
+		if random.IntN(20) == 0 {
+			sum.Part(out)
+		}
+	}
+	sum.Write(out)
+	return out
 }
 
 // dump is every column but the tenant of every row of the projection's tables, in order of their keys.

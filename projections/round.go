@@ -43,8 +43,8 @@ type round struct {
 	key
 	entry *entry
 	until time.Time
-	// ahead delivers the window that is being read for the next batch, if any.
-	ahead chan *window
+	// ahead delivers what is being read for the next batch, if any.
+	ahead *ahead
 	why   error
 }
 
@@ -69,14 +69,18 @@ func (r *Runner) serve(ctx context.Context, k key, one *entry, stop func() bool)
 	}
 }
 
-func (r *round) late() bool { return time.Now().After(r.until) }
+// late tells whether it is another key's turn.
+func (r *round) late() bool { return time.Now().After(r.until) && !r.agenda.idle() }
 
 // step does one batch.
 func (r *round) step(ctx context.Context) (ending, error) {
-	b := &batch{runner: r.Runner, projection: r.projection, tenant: r.tenant, limit: r.limit(), ahead: r.takeAhead()}
+	b := &batch{runner: r.Runner, projection: r.projection, tenant: r.tenant, limit: r.limit(), rest: r.ahead}
+	defer b.rest.drop()
+	r.ahead = nil
+	b.ahead = b.rest.first()
 	b.proceed = func(w *window, head int64) {
-		if w.fault == nil && w.end.position < head && r.entry.suspect == 0 && !r.late() {
-			r.startAhead(ctx, b, w.end)
+		if w.fault == nil && w.bad == nil && w.end.position < head && r.entry.suspect == 0 && !r.late() {
+			r.ahead = b.readAhead(ctx, w.end)
 		}
 	}
 	saw, w, err := b.run(ctx)
@@ -126,8 +130,8 @@ func (r *round) narrow(ctx context.Context, w *window, cause error) (ending, err
 		return unfinished, nil
 	}
 	found := &fault{kind: poison, err: cause, position: w.end.position}
-	if len(w.events) == 1 {
-		found.eventType = w.events[0].Type
+	if w.handled == 1 {
+		found.eventType = w.lastType
 	}
 	return r.halt(ctx, w.base, found)
 }
@@ -219,27 +223,8 @@ func (r *round) halt(ctx context.Context, at place, found *fault) (ending, error
 	return end, nil
 }
 
-func (r *round) startAhead(ctx context.Context, b *batch, base place) {
-	r.ahead = make(chan *window, 1)
-	go func(ahead chan<- *window) {
-		w, err := b.readAhead(ctx, base)
-		if err != nil || (w.len() == 0 && w.fault == nil) {
-			w = nil // the batch itself will read, and find out what is wrong
-		}
-		ahead <- w
-	}(r.ahead)
-}
-
-// takeAhead waits for the window that is being read. The round holds no connection then, or the two could wait for each
-// other.
-func (r *round) takeAhead() *window {
-	if r.ahead == nil {
-		return nil
-	}
-	w := <-r.ahead
-	r.ahead = nil
-	return w
-}
-
 // dropAhead waits until nothing is being read any more.
-func (r *round) dropAhead() { r.takeAhead() }
+func (r *round) dropAhead() {
+	r.ahead.drop()
+	r.ahead = nil
+}

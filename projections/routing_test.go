@@ -99,6 +99,15 @@ var _ = Describe("the routing projection", Label("postgres"), func() {
 
 	It("has the columns that the contract names, with a rule's first time since it came", func(ctx context.Context) {
 		log := randomRouting(5, 60)
+		for i, ids := range [][]string{{"r0"}, {"r1", "r0"}, {"r0", "r1"}} { // r0 stays, at another place
+			ruleset := routing.Ruleset{}
+			for _, id := range ids {
+				ruleset.Rules = append(ruleset.Rules, routing.Rule{ID: id, Name: fmt.Sprint(i), Conditions: []routing.Condition{}, Action: routing.Action{Targets: []routing.Target{}}})
+			}
+			event := log[len(log)-1]
+			event.Payload, event.OccurredAt = routing.RulesetReplaced{Ruleset: ruleset}, event.OccurredAt+time.Minute.Microseconds()
+			log = append(log, event)
+		}
 		project(ctx, "acme", log, 9)
 		type row struct {
 			ID, Name   string

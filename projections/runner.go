@@ -69,6 +69,7 @@ func NewRunner(pool *pgxpool.Pool, codec *eventstore.Codec, config Config, proje
 			}
 			p.handled[eventType] = true
 		}
+		p.folder, _ = projector.(Folder)
 		r.projections = append(r.projections, p)
 	}
 	var err error

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -22,28 +23,45 @@ func (p place) is(other place) bool {
 	return p.position == other.position && bytes.Equal(p.hash, other.hash)
 }
 
-// window is what was read of a chain after base: events that continue it without a fault, up to end, and what stands in
-// the way behind them, if anything.
+// window is what was read of a chain after base: events that continue it without a fault, up to end, what they do to the
+// tables, and what stands in the way behind them, if anything.
 type window struct {
 	base, end place
-	// events are those that the projector handles; end is behind those that it does not, too.
-	events []Event
-	fault  *fault
+	// handled counts the events that the projector handles; end is behind those that it does not, too. first is when the
+	// first of them occurred, in microseconds, and lastType the type of the last one.
+	handled  int
+	first    int64
+	lastType string
+	out      *Statements
+	// more says that another window of the same batch follows, without which out is not all there is to do.
+	more bool
+	// bad says that the projector refuses the events of the window; there is no out then.
+	bad   error
+	fault *fault
 }
 
 func (w *window) len() int64 { return w.end.position - w.base.position }
 
-// first is when the first handled event of the window occurred, in microseconds, or 0.
-func (w *window) first() int64 {
-	if len(w.events) == 0 {
-		return 0
+// join makes w the window of a batch of which next is the next part.
+func (w *window) join(next *window) *window {
+	joined := *next
+	joined.base = w.base
+	joined.handled += w.handled
+	if w.handled > 0 {
+		joined.first = w.first
 	}
-	return w.events[0].OccurredAt
+	if next.handled == 0 {
+		joined.lastType = w.lastType
+	}
+	return &joined
 }
 
 // readEvents reads the events after a position ($2, or where that is null the checkpoint's), at most $3 of them, and no
-// more once $5 bytes are exceeded. Meta and data of events whose type is not in $4 stay in the database, where most of
+// more once $7 bytes are exceeded. Meta and data of events whose type is not in $4 stay in the database, where most of
 // them may be toasted and are then not even fetched from disk; $4 null stands for every type.
+//
+// The select around coalesce matters: coalesce itself is not leakproof to PostgreSQL, so under row-level security the
+// index would not be searched for a position, but read from the tenant's first event on.
 const readEvents = `
 select stream, type, position, version, event_id, command_id, occurred_at,
   case when handled then meta end, case when handled then data end, prev_hash, hash
@@ -54,18 +72,34 @@ from (
     from (
       select *, ($4::text[] is null or type = any($4::text[])) as handled
       from events
-      where tenant_id = $1 and position > coalesce($2::bigint, (
-        select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $6 and c.version = $7))
+      where tenant_id = $1 and position > (select coalesce($2::bigint, (
+        select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $5 and c.version = $6)))
       order by position
       limit $3
     ) e
   ) s
 ) b
-where before < $5
+where before < $7
 order by position`
 
-func (p *projection) readArguments(tenant string, after *int64, limit int64, maxBytes int) []any {
-	return []any{tenant, after, limit, p.handles, maxBytes, p.name, p.version}
+// foldEvents is readEvents for a projector that folds: no event is kept, so their bytes need no bound, which costs
+// PostgreSQL as much as reading them does; and what folding does not need stays behind.
+const foldEvents = `
+select null::text, type, position, version, event_id, null::uuid, occurred_at,
+  null::bytea, case when $4::text[] is null or type = any($4::text[]) then data end, prev_hash, hash
+from events
+where tenant_id = $1 and position > (select coalesce($2::bigint, (
+  select c.position from projection_checkpoints c where c.tenant_id = $1 and c.projection = $5 and c.version = $6)))
+order by position
+limit $3`
+
+// query is what reads the events after a position, or after the checkpoint's.
+func (p *projection) query(tenant string, after *int64, limit int64, maxBytes int) (sql string, args []any) {
+	args = []any{tenant, after, limit, p.handles, p.name, p.version}
+	if p.folder != nil {
+		return foldEvents, args
+	}
+	return readEvents, append(args, maxBytes)
 }
 
 // The columns of readEvents.
@@ -88,31 +122,64 @@ const postgresEpoch = 946_684_800_000_000
 
 var errTextFormat = errors.New("the connection delivers events as text; the runner needs the binary format (pgx's default)")
 
-// collect reads rows of readEvents into a window that begins at base, until the first fault. It takes the raw values
-// instead of scanning, and keeps them in chunks instead of one by one: this is where a catch-up spends its time.
-func (p *projection) collect(tenant string, base place, rows pgx.Rows) (*window, error) {
-	w := &window{base: base, end: base}
-	var keep chunks
-	types := map[string]string{}
+// Bounds of a batch that is read ahead for a projector that folds: how many reads of Config.MaxBatchEvents it has, how
+// large the sum and how old the batch may be before the last of them.
+const (
+	maxFoldReads = 32
+	maxFoldBytes = 24 << 20
+	maxFoldTime  = 2 * time.Second
+)
+
+// collector makes a window of rows. It takes the raw values instead of scanning, and keeps them in chunks instead of one
+// by one: this is where a catch-up spends its time.
+type collector struct {
+	p      *projection
+	tenant string
+	w      *window
+	keep   chunks
+	types  map[string]string
+	// events are those that are kept for Project; fold and decoder take their place where the projector folds.
+	events   []Event
+	fold     Fold
+	decoder  *eventstore.Decoder
+	lastHash []byte
+	handled  bool // whether an earlier window of the batch has events that the projector handles
+}
+
+func (p *projection) collector(tenant string, base place) *collector {
+	c := &collector{p: p, tenant: tenant, w: &window{base: base, end: base}, types: map[string]string{}}
+	if p.folder != nil {
+		c.fold, c.decoder = p.folder.Fold(), p.codec.Decoder()
+	}
+	return c
+}
+
+// wantsMore tells whether the window may go on.
+func (c *collector) wantsMore() bool {
+	return c.fold != nil && c.w.fault == nil && c.w.bad == nil && c.fold.Bytes() < maxFoldBytes
+}
+
+// collect takes rows of a query into the window, until the first fault, and returns how many there were.
+func (c *collector) collect(rows pgx.Rows) (read int64, err error) {
 	for rows.Next() {
-		if w.len() == 0 && !isBinary(rows) {
-			return nil, errTextFormat
+		if read++; read == 1 && !isBinary(rows) {
+			return read, errTextFormat
 		}
-		if w.fault != nil {
+		if c.w.fault != nil || c.w.bad != nil {
 			continue // the rest is drained
 		}
 		values := rows.RawValues()
-		eventType, seen := types[string(values[columnType])]
+		eventType, seen := c.types[string(values[columnType])]
 		if !seen {
 			eventType = string(values[columnType])
-			types[eventType] = eventType
+			c.types[eventType] = eventType
 		}
-		w.add(p, tenant, eventType, values, &keep)
+		c.add(eventType, values)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
+		return read, fmt.Errorf("read events: %w", err)
 	}
-	return w, nil
+	return read, nil
 }
 
 func isBinary(rows pgx.Rows) bool {
@@ -126,31 +193,117 @@ func isBinary(rows pgx.Rows) bool {
 }
 
 // add puts the next row into the window, or finds what is wrong with it.
-func (w *window) add(p *projection, tenant, eventType string, values [][]byte, keep *chunks) {
-	position := integer(values[columnPosition])
-	w.fault = w.judge(p, eventType, position, values[columnPrevHash])
+func (c *collector) add(eventType string, values [][]byte) {
+	w, position := c.w, integer(values[columnPosition])
+	w.fault = w.judge(c.p, eventType, position, values[columnPrevHash])
 	if w.fault != nil {
 		return
 	}
-	hash := keep.copy(values[columnHash])
-	if p.takes(eventType) {
-		event := Event{Recorded: eventstore.Recorded{
-			Tenant: tenant, Stream: string(values[columnStream]), Type: eventType, Position: position,
-			Version: integer(values[columnVersion]), EventID: [16]byte(values[columnEventID]), CommandID: [16]byte(values[columnCommandID]),
-			OccurredAt: integer(values[columnOccurredAt]) + postgresEpoch,
-			Meta:       keep.copy(values[columnMeta]), Data: keep.copy(values[columnData]), PrevHash: w.end.hash, Hash: hash,
-		}}
-		if p.handles != nil {
-			payload, err := p.codec.Decode(eventType, event.Data)
-			if err != nil {
-				w.fault = &fault{kind: poison, err: err, position: position, eventType: eventType}
-				return
-			}
-			event.Payload = payload
+	hash := c.keepHash(values[columnHash])
+	if c.p.takes(eventType) {
+		if err := c.take(eventType, position, values, hash); err != nil {
+			w.fault = &fault{kind: poison, err: err, position: position, eventType: eventType}
+			return
 		}
-		w.events = append(w.events, event)
+		if w.handled == 0 {
+			w.first = integer(values[columnOccurredAt]) + postgresEpoch
+		}
+		w.handled++
+		w.lastType = eventType
 	}
 	w.end = place{position: position, hash: hash}
+}
+
+// keepHash copies a hash, where the projector folds over the one before it, which nobody needs any more.
+func (c *collector) keepHash(hash []byte) []byte {
+	if c.fold == nil {
+		return c.keep.copy(hash)
+	}
+	c.lastHash = append(c.lastHash[:0], hash...)
+	return c.lastHash
+}
+
+// take gives an event to the fold, or keeps it for Project. It fails where the event can't be decoded.
+func (c *collector) take(eventType string, position int64, values [][]byte, hash []byte) error {
+	if c.fold != nil {
+		return c.sum(eventType, position, values, hash)
+	}
+	event := Event{Recorded: eventstore.Recorded{
+		Tenant: c.tenant, Stream: string(values[columnStream]), Type: eventType, Position: position,
+		Version: integer(values[columnVersion]), EventID: [16]byte(values[columnEventID]), CommandID: [16]byte(values[columnCommandID]),
+		OccurredAt: integer(values[columnOccurredAt]) + postgresEpoch,
+		Meta:       c.keep.copy(values[columnMeta]), Data: c.keep.copy(values[columnData]), PrevHash: c.w.end.hash, Hash: hash,
+	}}
+	if c.p.handles != nil {
+		payload, err := c.p.codec.Decode(eventType, event.Data)
+		if err != nil {
+			return err //nolint:wrapcheck // names the type
+		}
+		event.Payload = payload
+	}
+	c.events = append(c.events, event)
+	return nil
+}
+
+// sum gives an event to the fold, whose own error is the window's.
+func (c *collector) sum(eventType string, position int64, values [][]byte, hash []byte) error {
+	event := Event{Recorded: eventstore.Recorded{
+		Tenant: c.tenant, Type: eventType, Position: position, Version: integer(values[columnVersion]), EventID: [16]byte(values[columnEventID]),
+		OccurredAt: integer(values[columnOccurredAt]) + postgresEpoch, Data: values[columnData], Hash: hash,
+	}}
+	if c.p.handles != nil {
+		payload, err := c.decoder.Decode(eventType, event.Data)
+		if err != nil {
+			return err //nolint:wrapcheck // names the type
+		}
+		event.Payload = payload
+	}
+	c.w.bad = blamed(func() error { return c.fold.Add(&event) })
+	return nil
+}
+
+// part ends the window and begins another one of the same batch.
+func (c *collector) part() *window {
+	w := c.w
+	w.out, w.more = &Statements{}, true
+	w.end.hash = bytes.Clone(w.end.hash)
+	w.bad = blamed(func() error {
+		c.fold.Part(w.out)
+		return nil
+	})
+	c.w = &window{base: w.end, end: w.end}
+	c.handled = c.handled || w.handled > 0
+	return w
+}
+
+// finish ends the batch: the projector says what its events do.
+func (c *collector) finish() *window {
+	w := c.w
+	w.out = &Statements{}
+	if (w.handled == 0 && !c.handled) || w.bad != nil {
+		return w
+	}
+	w.bad = blamed(func() error {
+		if c.fold != nil {
+			c.fold.Write(w.out)
+			return nil
+		}
+		return c.p.Project(c.events, w.out)
+	})
+	return w
+}
+
+// blamed runs a projector; its error, or panic, is the fault of the events.
+func blamed(run func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = dataError{fmt.Errorf("the projector panicked: %v", cause)}
+		}
+	}()
+	if err := run(); err != nil {
+		return dataError{err}
+	}
+	return nil
 }
 
 // judge holds an event against the one before it and against what this program knows.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/providers"
 )
@@ -111,4 +112,26 @@ func (d *DataPlane) Statuses(ctx context.Context, tenant string) (map[string]pro
 		statuses[rows[i].ID.String()] = rows[i].status(calls[rows[i].ID])
 	}
 	return statuses, nil
+}
+
+// spentRow is a row of api_key_spend.
+type spentRow struct{ Spent string }
+
+// spentPlaces are the decimal places of what was spent.
+const spentPlaces = 10
+
+// SpentBy is what a key has spent as far as the read table shows.
+func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (domain.Amount, error) {
+	rows, err := query[spentRow](ctx, d.Providers.Database, tenant, `select spent_usd::text as spent from api_key_spend where tenant_id = $1 and key_id = $2`, keyID)
+	if err != nil {
+		return 0, fmt.Errorf("read what a key has spent: %w", err)
+	}
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	spent, err := domain.ParseAmount(rows[0].Spent, spentPlaces)
+	if err != nil {
+		return 0, fmt.Errorf("read what a key has spent: %w", err)
+	}
+	return spent, nil
 }

@@ -172,6 +172,10 @@ func (p *Providers) healthOf(ctx context.Context, tenant string, rows []provider
 	if err != nil {
 		return nil, err
 	}
+	breakers, err := p.breakers(ctx, tenant, rows)
+	if err != nil {
+		return nil, err
+	}
 	totals := map[uuid.UUID]*callCounts{}
 	history := map[uuid.UUID][]api.HealthPoint{}
 	for i := range slots {
@@ -198,8 +202,7 @@ func (p *Providers) healthOf(ctx context.Context, tenant string, rows []provider
 			LatencyMsP50: total.percentile(median), LatencyMsP95: total.percentile(p95), LatencyMsP99: total.percentile(p99),
 			ErrorRatePct: total.errorRate(), RequestsPerMinute: *rounded(float64(total.requests) / w.length.Minutes()),
 			LastCheckAt: utc(row.LastCheckAt), History: append([]api.HealthPoint{}, history[row.ID]...),
-			// Nothing trips a breaker before calls are routed.
-			CircuitBreaker: api.CircuitBreaker{State: api.CircuitBreakerStateClosed},
+			CircuitBreaker: breakers[row.ID],
 		})
 	}
 	return list, nil

@@ -3,8 +3,10 @@ package readapi
 // TablesOf names the projections that an operation reads, for X-Min-Position; none where it reads the log itself.
 func TablesOf(operation string) []string {
 	switch operation {
-	case "listProviders", "getProvider", "getProvidersHealth", "listProviderHealth", "getProviderHealth":
+	case "listProviders", "getProvider", "getProvidersHealth":
 		return []string{"providers"}
+	case "listProviderHealth", "getProviderHealth":
+		return []string{"providers", "breakers"}
 	case "listKeys", "getKey":
 		return []string{"keys"}
 	case "listPrices":

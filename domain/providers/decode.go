@@ -22,17 +22,51 @@ func (s *Sampled) UnmarshalJSON(data []byte) error {
 	in.literal(`,"errors":`)
 	failures := in.integer()
 	in.literal(`,"latency":`)
-	var latency Histogram
-	in.histogram(&latency)
+	s.Latency = Histogram{}
+	in.histogram(&s.Latency)
 	in.literal(`}`)
 	if in.failed || len(in.rest) > 0 {
 		type ordinary Sampled
+		s.Latency = Histogram{}
 		if err := json.Unmarshal(data, (*ordinary)(s)); err != nil {
 			return fmt.Errorf("decode a sample: %w", err)
 		}
 		return nil
 	}
-	*s = Sampled{ProviderID: string(id), From: from, To: to, Requests: requests, Errors: failures, Latency: latency}
+	s.ProviderID, s.From, s.To, s.Requests, s.Errors = string(id), from, to, requests, failures
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler, as Sampled's does.
+func (p *Probed) UnmarshalJSON(data []byte) error {
+	in := scanner{rest: data}
+	in.literal(`{"provider_id":`)
+	id := in.text()
+	in.literal(`,"ok":`)
+	ok := in.boolean()
+	in.literal(`,"latency_ms":`)
+	latency := in.integer()
+	in.literal(`,"models_found":`)
+	models := in.integer()
+	failure := in.optionalText(`,"error":`)
+	in.literal(`,"failures":`)
+	failures := in.integer()
+	in.literal(`,"trigger":`)
+	trigger := in.text()
+	in.literal(`,"checked_at":`)
+	checked := in.time()
+	in.literal(`}`)
+	if in.failed || len(in.rest) > 0 {
+		type ordinary Probed
+		if err := json.Unmarshal(data, (*ordinary)(p)); err != nil {
+			return fmt.Errorf("decode a probe: %w", err)
+		}
+		return nil
+	}
+	*p = Probed{
+		ProviderID: string(id), OK: ok, LatencyMS: latency, ModelsFound: int(models), Error: string(failure), Failures: int(failures),
+		Trigger: Trigger(trigger), CheckedAt: checked,
+	}
 	return nil
 }
 
@@ -67,6 +101,24 @@ func (s *scanner) text() []byte {
 	}
 	s.rest = s.rest[end+1:]
 	return text
+}
+
+// optionalText reads a text, if it comes with its name.
+func (s *scanner) optionalText(name string) []byte {
+	if s.failed || !bytes.HasPrefix(s.rest, []byte(name)) {
+		return nil
+	}
+	s.literal(name)
+	return s.text()
+}
+
+func (s *scanner) boolean() bool {
+	if !s.failed && bytes.HasPrefix(s.rest, []byte("true")) {
+		s.literal("true")
+		return true
+	}
+	s.literal("false")
+	return false
 }
 
 func (s *scanner) time() time.Time {

@@ -47,6 +47,43 @@ func FuzzSampledIsDecodedAsEncodingJSONDoes(f *testing.F) {
 	})
 }
 
+// plainProbe is Probed without its own parser.
+type plainProbe struct {
+	ProviderID  string            `json:"provider_id"`
+	OK          bool              `json:"ok"`
+	LatencyMS   int64             `json:"latency_ms"`
+	ModelsFound int               `json:"models_found"`
+	Error       string            `json:"error,omitempty"`
+	Failures    int               `json:"failures"`
+	Trigger     providers.Trigger `json:"trigger"`
+	CheckedAt   time.Time         `json:"checked_at"`
+}
+
+func FuzzProbedIsDecodedAsEncodingJSONDoes(f *testing.F) {
+	for _, seed := range []string{
+		`{"provider_id":"p","ok":true,"latency_ms":37,"models_found":12,"failures":0,"trigger":"schedule","checked_at":"2026-01-02T03:04:05.123456Z"}`,
+		`{"provider_id":"p","ok":false,"latency_ms":37,"models_found":0,"error":"401: no such key","failures":2,"trigger":"on_demand","checked_at":"2026-01-02T03:04:05+01:00"}`,
+		`{"provider_id":"p","ok":false,"latency_ms":37,"models_found":0,"error":"it's \"away\" ü","failures":2,"trigger":"on_demand","checked_at":"2026-01-02T03:04:05Z"}`,
+		`{"provider_id":"p","ok":null,"latency_ms":-1,"models_found":0,"error":null,"failures":2,"trigger":"x","checked_at":"2026-01-02T03:04:05Z"}`,
+		`{"provider_id":"p","ok":falsetrue,"latency_ms":1,"models_found":0,"failures":2,"trigger":"x","checked_at":"2026-01-02T03:04:05Z"}`,
+		` {"ok":true, "failures":2 , "provider_id":"ä"}`, `{`, ``, `null`, `[]`, `{"provider_id":"p","ok":true,"latency_ms":37,"models_found":12,"failures":0,"trigger":"schedule","checked_at":""}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var plain plainProbe
+		want := json.Unmarshal(data, &plain)
+		var got providers.Probed
+		err := got.UnmarshalJSON(data)
+		if (err == nil) != (want == nil) {
+			t.Fatalf("%s: %v, encoding/json says %v", data, err, want)
+		}
+		if err == nil && plainProbe(got) != plain {
+			t.Fatalf("%s: %+v, encoding/json says %+v", data, got, plain)
+		}
+	})
+}
+
 func TestWhatIsWrittenTakesTheFastWay(t *testing.T) { //nolint:paralleltest // allocations are counted
 	sample := providers.Sampled{ProviderID: "0190a1b2-0000-7000-8000-000000000001", From: time.Unix(1e9, 0).UTC(), To: time.Unix(1e9+10, 1000).UTC(), Requests: 3, Errors: 1}
 	for _, latency := range []float64{3, 70, 900} {
@@ -63,6 +100,19 @@ func TestWhatIsWrittenTakesTheFastWay(t *testing.T) { //nolint:paralleltest // a
 			t.Error("the sample came back as another one")
 		}
 	}); allocations > few {
-		t.Errorf("%v allocations", allocations)
+		t.Errorf("%v allocations of a sample", allocations)
+	}
+	probe := providers.Probed{ProviderID: sample.ProviderID, LatencyMS: 3, Error: "503: away", Failures: 2, Trigger: providers.OnSchedule, CheckedAt: sample.To}
+	data, err = json.Marshal(probe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if allocations := testing.AllocsPerRun(100, func() {
+		var got providers.Probed
+		if got.UnmarshalJSON(data) != nil || got != probe {
+			t.Error("the probe came back as another one")
+		}
+	}); allocations > few {
+		t.Errorf("%v allocations of a probe", allocations)
 	}
 }

@@ -78,6 +78,26 @@ type Sampled struct {
 	Latency Histogram `json:"latency"`
 }
 
+// BreakerChanged says that the provider's circuit breaker lets calls pass otherwise than before.
+type BreakerChanged struct {
+	ProviderID string `json:"provider_id"`
+	// From and To are closed, open or half_open, or why calls don't pass whatever the state: rate_limited or dead.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Failures is how many there were within a minute when it opened, Reason a word for what changed it: the code of the
+	// last failure, or what went well.
+	Failures int    `json:"failures,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	// OpenedAt is set while it is not closed. Until is when the cooldown, the rate limit or the rest of a dead credential
+	// ends; a limit that has ended is no event of its own.
+	OpenedAt *time.Time `json:"opened_at,omitempty"`
+	Until    *time.Time `json:"until,omitempty"`
+	// Generation grows with each state, across nodes. Local says that a node decided by itself, while Redis was away.
+	Generation int64     `json:"generation"`
+	Local      bool      `json:"local,omitempty"`
+	At         time.Time `json:"at"`
+}
+
 // Trigger says why a probe was made.
 type Trigger string
 
@@ -115,6 +135,9 @@ func (Probed) EventType() string { return "providerhealth.probed.v1" }
 // EventType implements domain.Event.
 func (Sampled) EventType() string { return "providerhealth.sampled.v1" }
 
+// EventType implements domain.Event.
+func (BreakerChanged) EventType() string { return "providerhealth.breaker_changed.v1" }
+
 // Events lists every event of this context by its zero value.
 func Events() []domain.Event {
 	return []domain.Event{
@@ -127,5 +150,6 @@ func Events() []domain.Event {
 		NameReleased{},
 		Probed{},
 		Sampled{},
+		BreakerChanged{},
 	}
 }

@@ -28,15 +28,19 @@ type RecordProbe struct{ Probe Probed }
 // RecordSample is a roll-up of calls on its way into the log.
 type RecordSample struct{ Sample Sampled }
 
-// HealthCommand is RecordProbe or RecordSample.
+// RecordBreaker is a change of the circuit breaker on its way into the log.
+type RecordBreaker struct{ Changed BreakerChanged }
+
+// HealthCommand is RecordProbe, RecordSample or RecordBreaker.
 //
 //sumtype:decl
 type HealthCommand interface{ healthCommand() }
 
-func (RecordProbe) healthCommand()  {}
-func (RecordSample) healthCommand() {}
+func (RecordProbe) healthCommand()   {}
+func (RecordSample) healthCommand()  {}
+func (RecordBreaker) healthCommand() {}
 
-// HealthDecider decides what of the telemetry is worth an event: each sample, and each probe that was asked for, changed
+// HealthDecider decides what of the telemetry is worth an event: each sample, each change of the breaker, and each probe that was asked for, changed
 // something, or is the first in ten minutes.
 func HealthDecider() domain.Decider[Health, HealthCommand] {
 	return domain.Decider[Health, HealthCommand]{Decide: decideHealth, Evolve: evolveHealth}
@@ -50,6 +54,8 @@ func decideHealth(state Health, command HealthCommand) ([]domain.To, error) {
 			return nil, nil
 		}
 		return []domain.To{{Stream: HealthStream(probe.ProviderID), Event: probe}}, nil
+	case RecordBreaker:
+		return []domain.To{{Stream: HealthStream(c.Changed.ProviderID), Event: c.Changed}}, nil
 	case RecordSample:
 		return []domain.To{{Stream: HealthStream(c.Sample.ProviderID), Event: c.Sample}}, nil
 	}

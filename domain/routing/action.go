@@ -102,6 +102,7 @@ func (d *decider) choose(action ActionType, passed []Reason) int {
 	}
 	scores := d.decision.Scores
 	switch action {
+	case Direct:
 	case WeightedRandom:
 		return d.drawn(left)
 	case LeastLatency:
@@ -114,17 +115,17 @@ func (d *decider) choose(action ActionType, passed []Reason) int {
 
 // drawn takes one in proportion to the weights, all of which are above 0.
 func (d *decider) drawn(left []int) int {
+	weight := func(i int) uint64 { return uint64(max(d.decision.Scores[i].Weight, 0)) }
 	var sum uint64
 	for _, i := range left {
-		sum += uint64(d.decision.Scores[i].Weight)
+		sum += weight(i)
 	}
 	at := below(d.draw, sum)
 	for _, i := range left {
-		weight := uint64(d.decision.Scores[i].Weight)
-		if at < weight {
+		if at < weight(i) {
 			return i
 		}
-		at -= weight
+		at -= weight(i)
 	}
 	return left[len(left)-1]
 }

@@ -2,6 +2,7 @@ package routing_test
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -85,8 +86,6 @@ func chained(ids ...string) routing.Fallback {
 
 func rules(list ...routing.Rule) routing.Ruleset { return routing.Ruleset{Rules: list} }
 
-func ptr[T any](value T) *T { return &value }
-
 // inWords is a plan as "provider/model via", with ! behind what is blocked.
 func inWords(plan []routing.Choice) string {
 	parts := make([]string, len(plan))
@@ -165,10 +164,10 @@ func situations() []situation {
 		{name: "a chat does not go to an embedding model", in: routing.Input{Candidates: fleet()[2:]}, plan: "c/gpt name"},
 		{name: "nothing says which model", in: routing.Input{Candidates: []routing.Candidate{{ProviderID: "a", Enabled: true}}}, others: map[string]routing.Reason{"a/": routing.NoModel}},
 		{name: "no list of models stands for all", in: routing.Input{Candidates: []routing.Candidate{{ProviderID: "a", Enabled: true}}, Request: routing.Request{Model: "m"}}, plan: "a/m name"},
-		{name: "keeps the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: ptr(int64(1_000_000))}}, plan: "a/gpt name", others: map[string]routing.Reason{"b/claude": routing.OverCost}},
-		{name: "does not keep the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: ptr(int64(999_999))}}, others: map[string]routing.Reason{"a/gpt": routing.OverCost, "c/gpt": routing.OverCost}},
-		{name: "no price keeps no limit", in: routing.Input{Candidates: fleet()[:1], Request: routing.Request{MaxCostPer1k: ptr(int64(1 << 62))}, Fallback: chained("a/gpt-unknown")}, plan: "a/gpt name", others: map[string]routing.Reason{"a/gpt-unknown": routing.Unpriced}},
-		{name: "keeps the latency limit", in: routing.Input{Candidates: fleet(latency("a", 200.4), latency("b", 200)), Request: routing.Request{MaxLatencyMS: ptr(int64(200))}}, plan: "b/claude name", others: map[string]routing.Reason{"a/gpt": routing.OverLatency, "c/gpt": routing.Later}},
+		{name: "keeps the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: new(int64(1_000_000))}}, plan: "a/gpt name", others: map[string]routing.Reason{"b/claude": routing.OverCost}},
+		{name: "does not keep the cost limit", in: routing.Input{Candidates: fleet(), Request: routing.Request{MaxCostPer1k: new(int64(999_999))}}, others: map[string]routing.Reason{"a/gpt": routing.OverCost, "c/gpt": routing.OverCost}},
+		{name: "no price keeps no limit", in: routing.Input{Candidates: fleet()[:1], Request: routing.Request{MaxCostPer1k: new(int64(1 << 62))}, Fallback: chained("a/gpt-unknown")}, plan: "a/gpt name", others: map[string]routing.Reason{"a/gpt-unknown": routing.Unpriced}},
+		{name: "keeps the latency limit", in: routing.Input{Candidates: fleet(latency("a", 200.4), latency("b", 200)), Request: routing.Request{MaxLatencyMS: new(int64(200))}}, plan: "b/claude name", others: map[string]routing.Reason{"a/gpt": routing.OverLatency, "c/gpt": routing.Later}},
 
 		// Rules.
 		{
@@ -196,6 +195,8 @@ func situations() []situation {
 		{name: "weights: a weight of 0 is never drawn", in: routing.Input{Candidates: fleet(disabled("a")), Request: gpt, Rules: rules(rule(routing.WeightedRandom, "a=1", "b=0"))}, rule: "weighted_random", others: map[string]routing.Reason{"b/claude": routing.NoWeight}},
 		{name: "least latency", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299.999), latency("c", 900)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c"))}, plan: "b/claude rule", rule: "least_latency", others: map[string]routing.Reason{"a/gpt": routing.Slower}},
 		{name: "least latency: a newcomer by draw", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: 1}, plan: "c/gpt rule", rule: "least_latency"},
+		{name: "least latency: the last draw for a newcomer", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: math.MaxUint64 / 20}, plan: "c/gpt rule", rule: "least_latency"},
+		{name: "least latency: the first draw for the known one", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: math.MaxUint64/20 + 1}, plan: "b/claude rule", rule: "least_latency"},
 		{name: "least latency: the known one by draw", in: routing.Input{Candidates: fleet(latency("a", 300), latency("b", 299)), Request: gpt, Rules: rules(rule(routing.LeastLatency, "a", "b", "c")), Draw: half}, plan: "b/claude rule", rule: "least_latency"},
 		{name: "least cost of a short prompt, where output counts", in: routing.Input{Candidates: fleet(), Request: routing.Request{Model: "gpt", PromptTokens: 10}, Rules: rules(rule(routing.LeastCost, "a", "b"))}, plan: "b/claude rule", rule: "least_cost", others: map[string]routing.Reason{"a/gpt": routing.Dearer}},
 		{name: "least cost of a long prompt, where input counts", in: routing.Input{Candidates: fleet(), Request: routing.Request{Model: "gpt", PromptTokens: 10_000}, Rules: rules(rule(routing.LeastCost, "b", "a"))}, plan: "a/gpt rule", rule: "least_cost"},
@@ -247,7 +248,7 @@ func TestTheTraceTellsWhatFailed(t *testing.T) {
 
 func TestConditions(t *testing.T) {
 	t.Parallel()
-	full := routing.Request{Model: "gpt-4o", Needs: []string{"vision", "streaming"}, DepartmentID: "d-1", MaxCostPer1k: ptr(int64(2_500_000)), MaxLatencyMS: ptr(int64(800))}
+	full := routing.Request{Model: "gpt-4o", Needs: []string{"vision", "streaming"}, DepartmentID: "d-1", MaxCostPer1k: new(int64(2_500_000)), MaxLatencyMS: new(int64(800))}
 	for _, c := range []struct {
 		field       routing.Field
 		operator    routing.Operator

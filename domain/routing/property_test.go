@@ -252,7 +252,7 @@ func BenchmarkDecideAndRecord(b *testing.B) {
 	for range 20 {
 		in.Candidates = append(in.Candidates, routing.Candidate{
 			ProviderID: "0190a1b2-0000-7000-8000-" + string(rune('a'+len(in.Candidates))) + "0000000001", Version: 3, Name: "n", Type: "openai", Enabled: true,
-			Models: []string{"gpt", "gpt-mini"}, Capabilities: routing.Capabilities(), Health: "healthy", Breaker: routing.Closed, LatencyMS: ptr(random.Float64() * 900),
+			Models: []string{"gpt", "gpt-mini"}, Capabilities: routing.Capabilities(), Health: "healthy", Breaker: routing.Closed, LatencyMS: new(random.Float64() * 900),
 		})
 	}
 	cheap := rule(routing.LeastCost)

@@ -18,10 +18,10 @@ func randomInput(random *rand.Rand) routing.Input {
 		},
 	}
 	if random.IntN(3) == 0 {
-		in.Request.MaxCostPer1k = ptr(random.Int64N(4_000_000))
+		in.Request.MaxCostPer1k = new(random.Int64N(4_000_000))
 	}
 	if random.IntN(3) == 0 {
-		in.Request.MaxLatencyMS = ptr(random.Int64N(1000))
+		in.Request.MaxLatencyMS = new(random.Int64N(1000))
 	}
 	provider := func() string { return fmt.Sprintf("p-%d", random.IntN(8)) }
 	for i := range random.IntN(8) {
@@ -35,7 +35,7 @@ func randomInput(random *rand.Rand) routing.Input {
 			candidate.Capabilities = some(random, routing.Capabilities()...)
 		}
 		if random.IntN(3) > 0 {
-			candidate.LatencyMS = ptr(random.Float64() * 1000)
+			candidate.LatencyMS = new(random.Float64() * 1000)
 		}
 		in.Candidates = append(in.Candidates, candidate)
 	}

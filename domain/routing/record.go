@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -211,7 +212,7 @@ func (r Result) difference(now Result) string {
 	} {
 		then, errThen := json.Marshal(part.then)
 		again, errNow := json.Marshal(part.now)
-		if errThen != nil || errNow != nil || string(then) != string(again) {
+		if errThen != nil || errNow != nil || !bytes.Equal(then, again) {
 			return fmt.Sprintf("%s was %s and is now %s", part.name, then, again)
 		}
 	}

@@ -111,7 +111,7 @@ var _ = Describe("A tenant's rules", func() {
 			Expect(err).NotTo(HaveOccurred())
 			return
 		}
-		Expect(refusal).NotTo(BeNil())
+		Expect(err).To(HaveOccurred())
 		Expect(refusal.Details).To(HaveKeyWithValue("rules.0.conditions.0."+path, ContainSubstring(reason)))
 	},
 		Entry(nil, routing.Field("x"), routing.Equal, `"a"`, "field", "must be among: model_capability"),

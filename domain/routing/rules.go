@@ -1,6 +1,10 @@
 package routing
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
 
 // Ruleset is all of a tenant's rules. Its JSON is that of the API and of the event. The zero value has no rules and no
 // default.
@@ -164,17 +168,14 @@ func (r Ruleset) Shown() Ruleset {
 type names []string
 
 func (n *names) add(name string) {
-	for _, known := range *n {
-		if known == name {
-			return
-		}
+	if !slices.Contains(*n, name) {
+		*n = append(*n, name)
 	}
-	*n = append(*n, name)
 }
 
 // same tells whether two values are stored as the same bytes.
 func same(a, b any) bool {
 	left, errLeft := json.Marshal(a)
 	right, errRight := json.Marshal(b)
-	return errLeft == nil && errRight == nil && string(left) == string(right)
+	return errLeft == nil && errRight == nil && bytes.Equal(left, right)
 }

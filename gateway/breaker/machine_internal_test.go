@@ -31,7 +31,7 @@ func realRedis(t testing.TB) *redis.Client {
 func inProcess(t testing.TB) (*redis.Client, *miniredis.Miniredis) {
 	t.Helper()
 	server := miniredis.RunT(t)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DisableIdentity: true})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
 	t.Cleanup(func() { _ = client.Close() })
 	return client, server
 }
@@ -122,7 +122,7 @@ func check(t *testing.T, m *machine, s Settings) {
 func TestTheScriptAndTheMachineAreOneOnRedis(t *testing.T) {
 	t.Parallel()
 	client := realRedis(t)
-	for seed := range uint64(40) {
+	for seed := range uint64(20) {
 		interleave(t, client, seed, 150, func(ms int) { <-time.After(time.Duration(ms) * time.Millisecond / 4) })
 	}
 }
@@ -132,7 +132,7 @@ func TestTheScriptAndTheMachineAreOneInProcess(t *testing.T) {
 	client, server := inProcess(t)
 	now := time.UnixMilli(1_800_000_000_000)
 	server.SetTime(now)
-	for seed := range uint64(150) {
+	for seed := range uint64(80) {
 		interleave(t, client, seed, 200, func(ms int) {
 			now = now.Add(time.Duration(ms) * time.Millisecond)
 			server.SetTime(now)

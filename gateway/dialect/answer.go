@@ -91,6 +91,10 @@ func (c *choice) append(body []byte) []byte {
 	body = append(body, `,"refusal":null`...)
 
 	for i, call := range c.calls {
+		if call.ID == "" {
+			call.ID = newCallID()
+		}
+
 		if i == 0 {
 			body = append(body, `,"tool_calls":[`...)
 		} else {
@@ -140,7 +144,7 @@ func appendText(body []byte, text string) []byte {
 		case letter == '\n':
 			body = append(body, '\\', 'n')
 		case letter < ' ':
-			body = append(body, '\\', 'u', '0', '0', hex[letter>>4], hex[letter&0xf]) //nolint:mnd // its two digits
+			body = append(body, '\\', 'u', '0', '0', hex[letter>>4], hex[letter&0xf])
 		case letter < utf8.RuneSelf:
 			body = append(body, byte(letter))
 		default:

@@ -298,11 +298,7 @@ func (anthropicCodec) failure(attempt Attempt, status int, header http.Header, b
 	_ = json.Unmarshal(body, &document) // a proxy's page is judged by its status
 
 	code := document.Error.Type
-	if _, known := anthropicErrors[code]; !known {
-		code = "" // a proxy's own may hold anything
-	}
-
-	failure := judge(attempt, status, header, body, code, code)
+	failure := judge(attempt, status, header, body, code, anthropicCode(code))
 
 	// An account without credit, or over a limit that its owner set, is a bad request there.
 	text := strings.ToLower(document.Error.Message)
@@ -313,16 +309,37 @@ func (anthropicCodec) failure(attempt Attempt, status int, header http.Header, b
 	return failure
 }
 
-// anthropicErrors are Anthropic's error types, with the status of each: in a stream they come without one.
-var anthropicErrors = map[string]int{
-	"invalid_request_error": http.StatusBadRequest,
-	"authentication_error":  http.StatusUnauthorized,
-	"billing_error":         http.StatusPaymentRequired,
-	"permission_error":      http.StatusForbidden,
-	"not_found_error":       http.StatusNotFound,
-	"request_too_large":     http.StatusRequestEntityTooLarge,
-	"rate_limit_error":      http.StatusTooManyRequests,
-	"api_error":             http.StatusInternalServerError,
-	"timeout_error":         http.StatusGatewayTimeout,
-	"overloaded_error":      statusOverloaded,
+// anthropicCode is one of Anthropic's error types, "" for anything else.
+func anthropicCode(kind string) string {
+	if anthropicStatus(kind) != http.StatusInternalServerError || kind == "api_error" {
+		return kind
+	}
+
+	return ""
+}
+
+// anthropicStatus is the status of an error type: within a stream it comes without one.
+func anthropicStatus(kind string) int {
+	switch kind {
+	case "invalid_request_error":
+		return http.StatusBadRequest
+	case "authentication_error":
+		return http.StatusUnauthorized
+	case "billing_error":
+		return http.StatusPaymentRequired
+	case "permission_error":
+		return http.StatusForbidden
+	case "not_found_error":
+		return http.StatusNotFound
+	case "request_too_large":
+		return http.StatusRequestEntityTooLarge
+	case "rate_limit_error":
+		return http.StatusTooManyRequests
+	case "timeout_error":
+		return http.StatusGatewayTimeout
+	case "overloaded_error":
+		return statusOverloaded
+	default: // api_error and later ones
+		return http.StatusInternalServerError
+	}
 }

@@ -191,7 +191,7 @@ func (d *anthropicDecoder) event(_ string, data []byte) (made [][]byte, done boo
 	case "message_stop":
 		err = d.stop()
 	case "error":
-		err = d.fail(event.Error.Type, data)
+		err = anthropicCodec{}.failure(d.attempt, anthropicStatus(event.Error.Type), nil, data)
 	}
 
 	return d.take(), d.done, err
@@ -268,15 +268,6 @@ func (d *anthropicDecoder) stop() error {
 	d.done = true
 
 	return nil
-}
-
-func (d *anthropicDecoder) fail(kind string, data []byte) error {
-	status, known := anthropicErrors[kind]
-	if !known {
-		status = anthropicErrors["api_error"]
-	}
-
-	return anthropicCodec{}.failure(d.attempt, status, nil, data)
 }
 
 func (d *anthropicDecoder) end() (made [][]byte, err error) {

@@ -18,7 +18,7 @@ func TestAnthropicRequest(t *testing.T) {
 	sent := chatSent(t, anthropicCodec{}, attemptAt(gateway.Anthropic, claude), conversation)
 
 	if sent.url != "https://provider.test/v1/messages" || sent.header.Get("X-Api-Key") != "secret-of-the-test" ||
-		sent.header.Get("X-Correlation-Id") != "c-1" {
+		sent.header.Get("X-Correlation-ID") != "c-1" {
 		t.Errorf("got %s %v", sent.url, sent.header)
 	}
 

@@ -83,7 +83,7 @@ func (d *anthropicRequest) setThinking(chat *Chat) {
 	}
 
 	// The budget is a part of max_tokens; half of that stays for the answer.
-	budget = min(budget, d.MaxTokens/2) //nolint:mnd // a half
+	budget = min(budget, d.MaxTokens/2)
 	if forced || budget < budgetMinimal || d.answersTools() {
 		return
 	}

@@ -49,12 +49,8 @@ func (c *Client) newCall(caller context.Context) *call {
 	return call
 }
 
-// tooLate runs when the timer fires: before the first byte, or in a silence.
-func (c *call) tooLate() {
-	// The timer is armed only while somebody waits, in Do or Read, which write firstByte after they have stopped it; a
-	// timer that fires all the same ends a call that has just been answered, and which reason it gives does not matter.
-	c.cancel(errIdle)
-}
+// tooLate runs when the timer fires: before the first byte, or in a silence. Which of them it was, judge knows.
+func (c *call) tooLate() { c.cancel(errIdle) }
 
 // Read implements io.Reader over the answer's body.
 func (c *call) Read(buffer []byte) (int, error) {

@@ -156,7 +156,7 @@ func (c *Client) send(
 		request.Header.Set("User-Agent", c.agent)
 	}
 
-	response, err := c.http.Do(request)
+	response, err := c.http.Do(request) //nolint:bodyclose // call.close does
 	if err != nil {
 		defer call.close()
 
@@ -187,8 +187,7 @@ func newRequest(ctx context.Context, attempt Attempt, endpoint gateway.Endpoint,
 
 // asFailure is for errors that are failures already; anything else would be a mistake of ours, and is still reported.
 func asFailure(err error) *Failure {
-	var failure *Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*Failure](err); ok {
 		return failure
 	}
 

@@ -33,7 +33,7 @@ const (
 var short = dialect.Timeouts{FirstByte: 200 * time.Millisecond, Idle: 200 * time.Millisecond}
 
 // kinds are the types that are driven through the test provider.
-func kinds() []gateway.ProviderType { return openAIKinds() }
+func kinds() []gateway.ProviderType { return gateway.ProviderTypes() }
 
 func openAIKinds() []gateway.ProviderType {
 	return []gateway.ProviderType{gateway.OpenAI, gateway.Mistral, gateway.AzureOpenAI, gateway.VLLM, gateway.Custom}

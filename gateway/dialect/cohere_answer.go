@@ -98,10 +98,6 @@ func (cohereCodec) completion(attempt Attempt, chat *Chat, body []byte) (Complet
 
 	for _, call := range document.Message.ToolCalls {
 		made := ToolCall{ID: call.ID, Name: call.Function.Name, Arguments: call.Function.Arguments}
-		if made.ID == "" {
-			made.ID = newCallID()
-		}
-
 		if made.Arguments == "" {
 			made.Arguments = "{}"
 		}

@@ -89,7 +89,7 @@ const (
 
 // Failure is an attempt that did not succeed. It is the only error type that Client's methods and Stream.Next return,
 // apart from io.EOF at the end of a stream.
-type Failure struct {
+type Failure struct { //nolint:errname // not only errors: it says what may be tried next
 	Trigger Trigger
 	// Status is the provider's HTTP status, 0 where there was none.
 	Status int

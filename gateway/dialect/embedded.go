@@ -63,7 +63,7 @@ func packVector(vector json.RawMessage) (string, *Failure) {
 		return "", badAnswer()
 	}
 
-	packed := make([]byte, 0, 4*len(numbers)) //nolint:mnd // bytes of a float32
+	packed := make([]byte, 0, 4*len(numbers))
 	for _, number := range numbers {
 		packed = binary.LittleEndian.AppendUint32(packed, math.Float32bits(number))
 	}

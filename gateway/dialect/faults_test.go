@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestFaultsBeforeAnythingIsDelivered(t *testing.T) {
 		"429 with Retry-After":    {gatewaytest.RateLimited(7 * time.Second), dialect.RateLimit, "", 7 * time.Second},
 		"529":                     {gatewaytest.Failing(529), dialect.ServerError, "", 0},
 		"500":                     {gatewaytest.Failing(http.StatusInternalServerError), dialect.ServerError, "", 0},
-		"503 as text":             {gatewaytest.Text(http.StatusServiceUnavailable, "away"), dialect.ServerError, "", 0},
+		"502 as text":             {gatewaytest.Text(http.StatusBadGateway, "away"), dialect.ServerError, "", 0},
 		"504":                     {gatewaytest.Failing(http.StatusGatewayTimeout), dialect.Timeout, "", 0},
 		"401":                     {gatewaytest.Unauthorized(), dialect.Dead, "", 0},
 		"413":                     {gatewaytest.Text(http.StatusRequestEntityTooLarge, "too large"), dialect.BadRequest, "", 0},
@@ -63,6 +64,10 @@ func TestFaultsBeforeAnythingIsDelivered(t *testing.T) {
 		"echo":                    {gatewaytest.Text(http.StatusInternalServerError, "I can't answer '"+canary+"' with "+testKey), dialect.ServerError, "", 0},
 	} {
 		for _, kind := range kinds() {
+			if kind == gateway.Ollama && example.trigger == dialect.ContentPolicy {
+				continue // it has no filter
+			}
+
 			t.Run(string(kind)+" "+name, func(t *testing.T) {
 				t.Parallel()
 
@@ -256,13 +261,7 @@ func TestForeignFields(t *testing.T) {
 }
 
 func isOpenAILike(kind gateway.ProviderType) bool {
-	for _, other := range openAIKinds() {
-		if kind == other {
-			return true
-		}
-	}
-
-	return false
+	return slices.Contains(openAIKinds(), kind)
 }
 
 // An answer that never ends is not read for ever, in one piece or as one event.

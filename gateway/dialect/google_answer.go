@@ -39,13 +39,9 @@ type googleAnswerPart struct {
 	} `json:"functionCall"`
 }
 
-// call is the part's tool call. Google mostly gives none an id.
+// call is the part's tool call, mostly without an id.
 func (p *googleAnswerPart) call() ToolCall {
 	call := ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: "{}"}
-	if call.ID == "" {
-		call.ID = newCallID()
-	}
-
 	if args := p.FunctionCall.Args; len(args) > 0 && string(args) != "null" {
 		call.Arguments = compact(args)
 	}
@@ -244,12 +240,6 @@ type googleError struct {
 	} `json:"error"`
 }
 
-// googleErrors are the status words that Google answers with; what each means the HTTP status says.
-var googleErrors = []string{
-	"INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_FOUND", "RESOURCE_EXHAUSTED",
-	"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "OUT_OF_RANGE",
-}
-
 // googleFailure judges an error under status 200.
 func googleFailure(attempt Attempt, body []byte) *Failure {
 	document := readGoogleError(body)
@@ -280,7 +270,9 @@ func readGoogleError(body []byte) googleError {
 
 func (googleCodec) failure(attempt Attempt, status int, header http.Header, body []byte) *Failure {
 	document := readGoogleError(body)
-	failure := judge(attempt, status, header, body, document.Error.Status, googleErrors...)
+	failure := judge(attempt, status, header, body, document.Error.Status,
+		"INVALID_ARGUMENT", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_FOUND", "RESOURCE_EXHAUSTED",
+		"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "OUT_OF_RANGE")
 
 	for _, detail := range document.Error.Details {
 		switch {

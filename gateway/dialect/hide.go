@@ -75,6 +75,7 @@ func (e *echoFinder) begin(message string) bool {
 		return false
 	}
 
+	message = strings.ToValidUTF8(message, "?") // else dropping a stray byte later would join what the prompt has in one
 	e.message = message
 	e.pieces = make(map[string][]int, len(message))
 	e.marks = make([]bool, len(message))
@@ -114,5 +115,5 @@ func (e *echoFinder) cleaned() string {
 		}
 	}
 
-	return strings.ToValidUTF8(kept.String(), "") // a part may have ended within a letter
+	return strings.ToValidUTF8(kept.String(), "") // a part may have ended within a letter, beside a mark
 }

@@ -44,9 +44,9 @@ func ollamaFinish(reason string) string {
 	return finishStop // stop; load and unload of an empty answer; none from older versions
 }
 
-// ollamaToolCall makes an id, since Ollama has none.
+// ollamaToolCall is a tool call, without an id: Ollama has none.
 func ollamaToolCall(call ollamaCall) ToolCall {
-	made := ToolCall{ID: newCallID(), Name: call.Function.Name, Arguments: "{}"}
+	made := ToolCall{Name: call.Function.Name, Arguments: "{}"}
 	if arguments := call.Function.Arguments; len(arguments) > 0 && string(arguments) != "null" {
 		made.Arguments = compact(arguments)
 	}

@@ -15,7 +15,7 @@ const llama = "llama3.2"
 
 func itoa(number int) string { return strconv.Itoa(number) }
 
-func embeddingsOf(t testing.TB, body string) *Embeddings {
+func embeddingsOf(t *testing.T, body string) *Embeddings {
 	t.Helper()
 
 	request, err := ParseEmbeddings([]byte(body))

@@ -268,16 +268,19 @@ func blank(data, part []byte) []byte {
 // withRole puts the role into delta, which lies within data; OpenAI's clients insist on it.
 func withRole(data, delta []byte) []byte {
 	role := `"role":"assistant"`
-
-	for range members(delta) {
+	if !isEmptyObject(delta) {
 		role += ","
-
-		break
 	}
 
 	inside := offset(data, delta) + 1
 
 	return slices.Concat(data[:inside], []byte(role), data[inside:])
+}
+
+func isEmptyObject(object []byte) bool {
+	inside := skipSpace(object, 1)
+
+	return inside < len(object) && object[inside] == '}'
 }
 
 // readUsage puts OpenAI's counts, which include one another, into disjoint buckets. raw is kept.

@@ -125,26 +125,35 @@ func (c *Chat) readMessage(r *reader, param string, object []byte) Message {
 		}
 	}
 
-	if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool", "function"}, message.Role) {
-		if message.Role == "" {
-			r.missing(param + ".role")
+	message.Parts = c.readContent(r, param+".content", content)
+	message.ToolCalls = c.readCalls(r, param+".tool_calls", calls)
+	message.check(r, param, given(content))
+
+	return message
+}
+
+// check refuses a message that lacks what its role needs.
+func (m *Message) check(r *reader, param string, hasContent bool) {
+	switch m.Role {
+	case "system", "developer", "user":
+		if !hasContent {
+			r.missing(param + ".content")
+		}
+	case "tool":
+		if m.ToolCallID == "" {
+			r.missing(param + ".tool_call_id")
 		}
 
+		if !hasContent {
+			r.missing(param + ".content")
+		}
+	case "assistant", "function":
+	case "":
+		r.missing(param + ".role")
+	default:
 		r.refuse(codeInvalidValue, param+".role", "Invalid value for '"+param+
 			".role': supported values are system, developer, user, assistant, tool and function.")
 	}
-
-	message.Parts = c.readContent(r, param+".content", content)
-	message.ToolCalls = c.readCalls(r, param+".tool_calls", calls)
-
-	switch {
-	case message.Role == "tool" && message.ToolCallID == "":
-		r.missing(param + ".tool_call_id")
-	case !given(content) && message.Role != "assistant" && message.Role != "function":
-		r.missing(param + ".content")
-	}
-
-	return message
 }
 
 func (c *Chat) readContent(r *reader, param string, content []byte) []Part {
@@ -224,8 +233,8 @@ func readImage(r *reader, param string, value []byte) *Image {
 		r.missing(param + ".url")
 	}
 
-	header, data, isData := strings.Cut(image.URL, ",")
-	if !isData || len(header) < len("data:") || !strings.EqualFold(header[:len("data:")], "data:") {
+	header, data, _ := strings.Cut(image.URL, ",")
+	if len(header) < len("data:") || !strings.EqualFold(header[:len("data:")], "data:") {
 		return image
 	}
 

@@ -13,7 +13,7 @@ const maxRetryAfter = 24 * time.Hour
 // retryAfter is how long a provider asks to be left alone, by the headers that are in use; 0 where it does not say.
 func retryAfter(header http.Header) time.Duration {
 	if milliseconds, err := strconv.ParseFloat(header.Get("Retry-After-Ms"), 64); err == nil && milliseconds > 0 {
-		return bounded(milliseconds / 1000) //nolint:mnd // milliseconds
+		return bounded(milliseconds / 1000)
 	}
 
 	if wait := waitFor(header.Get("Retry-After"), header); wait > 0 {

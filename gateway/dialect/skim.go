@@ -101,7 +101,7 @@ func textOf(value []byte) string {
 
 // plainKey is a quoted key without quotes and escapes.
 func plainKey(quoted []byte) []byte {
-	if len(quoted) < 2 { //nolint:mnd // its quotes
+	if len(quoted) < 2 {
 		return nil
 	}
 
@@ -120,7 +120,7 @@ func skipSpace(data []byte, at int) int {
 	return at
 }
 
-// skipValue is where the value that starts at at ends.
+// skipValue is where the value ends that starts there.
 func skipValue(data []byte, at int) int {
 	switch data[at] {
 	case '"':

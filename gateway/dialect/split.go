@@ -206,8 +206,8 @@ func (s *splitter) makeRoom() (moved int) {
 	moved = s.start
 
 	into := s.buffer[:0]
-	if held := len(s.buffer) - s.start; held > cap(s.buffer)/2 || cap(s.buffer) == 0 { //nolint:mnd // half
-		into = make([]byte, 0, max(firstBufferBytes, 2*cap(s.buffer))) //nolint:mnd // doubling
+	if held := len(s.buffer) - s.start; held > cap(s.buffer)/2 || cap(s.buffer) == 0 {
+		into = make([]byte, 0, max(firstBufferBytes, 2*cap(s.buffer)))
 	}
 
 	s.buffer = append(into, s.buffer[s.start:]...)

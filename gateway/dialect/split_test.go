@@ -15,7 +15,7 @@ type event struct {
 	unfinished bool
 }
 
-func eventsOf(t testing.TB, source io.Reader, how framing) ([]event, error) {
+func eventsOf(t *testing.T, source io.Reader, how framing) ([]event, error) {
 	t.Helper()
 
 	split := splitter{source: source, framing: how}

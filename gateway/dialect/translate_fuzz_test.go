@@ -62,10 +62,7 @@ func FuzzTranslateAnswer(f *testing.F) {
 	f.Add(`{"model":"m","message":{"content":"a","tool_calls":[{"function":{"arguments":null}}]}}` + "\n" + `{"done":true,"eval_count":-1}`)
 	f.Add(`{"candidates":[{"index":-1,"finishReason":"STOP"},{"index":99999,"content":{"parts":[{"functionCall":{}}]}}]}`)
 
-	chat, err := ParseChat([]byte(conversation))
-	if err != nil {
-		f.Fatal(err)
-	}
+	chat := chatOf(f, conversation)
 
 	f.Fuzz(func(t *testing.T, text string) {
 		for kind, codec := range translatingCodecs() {

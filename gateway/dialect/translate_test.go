@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"strings"
@@ -40,12 +41,12 @@ const conversation = `{
 	]
 }`
 
-func chatOf(t testing.TB, body string) *Chat {
-	t.Helper()
+func chatOf(tb testing.TB, body string) *Chat {
+	tb.Helper()
 
 	chat, err := ParseChat([]byte(body))
 	if err != nil {
-		t.Fatalf("parse: %v", err)
+		tb.Fatalf("parse: %v", err)
 	}
 
 	return chat
@@ -61,7 +62,7 @@ func attemptAt(kind gateway.ProviderType, model string) Attempt {
 }
 
 // with is a request with members of it set anew.
-func with(t testing.TB, body, members string) string {
+func with(t *testing.T, body, members string) string {
 	t.Helper()
 
 	var document, changes map[string]json.RawMessage
@@ -69,9 +70,7 @@ func with(t testing.TB, body, members string) string {
 		t.Fatal("no JSON")
 	}
 
-	for key, value := range changes {
-		document[key] = value
-	}
+	maps.Copy(document, changes)
 
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -86,7 +85,7 @@ type sentRequest struct {
 	header    http.Header
 }
 
-func sentBy(t testing.TB, request *http.Request, err error) sentRequest {
+func sentBy(t *testing.T, request *http.Request, err error) sentRequest {
 	t.Helper()
 
 	if err != nil {
@@ -101,7 +100,7 @@ func sentBy(t testing.TB, request *http.Request, err error) sentRequest {
 	return sentRequest{url: request.URL.String(), body: string(body), header: request.Header}
 }
 
-func chatSent(t testing.TB, codec codec, attempt Attempt, body string) sentRequest {
+func chatSent(t *testing.T, codec codec, attempt Attempt, body string) sentRequest {
 	t.Helper()
 
 	request, err := codec.chat(context.Background(), attempt, chatOf(t, body), false)
@@ -109,7 +108,7 @@ func chatSent(t testing.TB, codec codec, attempt Attempt, body string) sentReque
 	return sentBy(t, request, err)
 }
 
-func wantJSON(t testing.TB, got, want string) {
+func wantJSON(t *testing.T, got, want string) {
 	t.Helper()
 
 	var gotValue, wantValue any
@@ -136,7 +135,7 @@ func memberOf(document string, path ...string) string {
 	return string(value)
 }
 
-func refusedWith(t testing.TB, codec codec, attempt Attempt, body, param string) {
+func refusedWith(t *testing.T, codec codec, attempt Attempt, body, param string) {
 	t.Helper()
 
 	_, err := codec.chat(context.Background(), attempt, chatOf(t, body), false)
@@ -154,7 +153,7 @@ type said struct {
 }
 
 // played runs a decoder over events and puts its chunks together as a client does.
-func played(t testing.TB, decoder streamDecoder, events ...string) (said, error) {
+func played(t *testing.T, decoder streamDecoder, events ...string) (said, error) {
 	t.Helper()
 
 	var (
@@ -191,7 +190,7 @@ func played(t testing.TB, decoder streamDecoder, events ...string) (said, error)
 	return answer, err
 }
 
-func (s *said) add(t testing.TB, raw []byte) {
+func (s *said) add(t *testing.T, raw []byte) {
 	t.Helper()
 
 	var chunk struct {
@@ -238,7 +237,7 @@ func (s *said) add(t testing.TB, raw []byte) {
 }
 
 // wholeOf reads a completion as a client does, and checks what clients rely on.
-func wholeOf(t testing.TB, completion Completion) said {
+func wholeOf(t *testing.T, completion Completion) said {
 	t.Helper()
 
 	var document struct {
@@ -308,7 +307,7 @@ func alike(answer said) said {
 	return answer
 }
 
-func wantFailure(t testing.TB, name string, err error, trigger Trigger) *Failure {
+func wantFailure(t *testing.T, name string, err error, trigger Trigger) *Failure {
 	t.Helper()
 
 	var failure *Failure

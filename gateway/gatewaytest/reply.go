@@ -63,7 +63,14 @@ type protocol interface {
 func protocolOf(t gateway.ProviderType) protocol {
 	switch t {
 	case gateway.OpenAI, gateway.Mistral, gateway.AzureOpenAI, gateway.VLLM, gateway.Custom:
-	case gateway.Anthropic, gateway.Google, gateway.Cohere, gateway.Ollama:
+	case gateway.Anthropic:
+		return anthropicProtocol{}
+	case gateway.Google:
+		return googleProtocol{}
+	case gateway.Cohere:
+		return cohereProtocol{}
+	case gateway.Ollama:
+		return ollamaProtocol{}
 	}
 
 	return openAIProtocol{t}

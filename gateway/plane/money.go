@@ -24,7 +24,7 @@ func (r *run) reserve(ctx context.Context) *Problem {
 		return problem
 	}
 	reservation, err := r.Budgets.Reserve(ctx, r.caller.Tenant, []budget.Level{{
-		ID: "key:" + key.ID, Limit: domain.Amount(*key.BudgetNanoUSD) * domain.NanoUSD,
+		ID: "key:" + key.ID, Limit: budget.Amount(*key.BudgetNanoUSD),
 		Base: func(ctx context.Context) (budget.Amount, int64, error) { return r.Spend(ctx, r.caller.Tenant, key.ID) },
 	}}, upperBound)
 	var exceeded *budget.Exceeded
@@ -32,8 +32,8 @@ func (r *run) reserve(ctx context.Context) *Problem {
 	case errors.As(err, &exceeded):
 		return &Problem{
 			Status: 429, Type: typeQuota, Code: "budget_exceeded",
-			Message: "The budget of this API key is used up: of " + exceeded.Limit.String() + " USD, " + exceeded.Spent.String() +
-				" USD are spent or set aside for calls under way. Ask for a key with a larger budget.",
+			Message: "The budget of this API key is used up: of " + exceeded.Limit.String() + ", " + exceeded.Spent.String() +
+				" are spent or set aside for calls under way. Ask for less with max_tokens, or for a key with a larger budget.",
 		}
 	case err != nil: // a budget that can't be held is not spent from
 		return r.fault(ctx, "reserve from a budget", err)
@@ -44,7 +44,7 @@ func (r *run) reserve(ctx context.Context) *Problem {
 
 // upperBound is what the call costs at most, with the dearest of the plan's targets. Where one of them has no price there
 // is no bound, so the call is refused: a budget that counted it as nothing would not hold.
-func (r *run) upperBound() (domain.Amount, *Problem) {
+func (r *run) upperBound() (budget.Amount, *Problem) {
 	r.clamp = cmp.Or(r.maxOutput, r.DefaultMaxTokens)
 	var dearest domain.Amount
 	for _, choice := range r.decision.Plan {
@@ -57,7 +57,7 @@ func (r *run) upperBound() (domain.Amount, *Problem) {
 		}
 		dearest = max(dearest, price.UpperBound(r.promptTokens, r.clamp))
 	}
-	return dearest, nil
+	return budget.FromE10(int64(dearest)), nil
 }
 
 // charge puts price and cost of what was consumed into the record.
@@ -83,10 +83,10 @@ func (r *run) charge(tokens domain.Tokens) (cost domain.Amount) {
 
 // settle gives back what was set aside beyond what the call has cost, and what was taken from token limits beyond what it
 // has used.
-func (r *run) settle(ctx context.Context, cost domain.Amount) {
+func (r *run) settle(ctx context.Context, cost domain.Amount, position int64) {
 	if r.reserved != nil {
-		if err := r.Budgets.Settle(ctx, *r.reserved, cost); err != nil {
-			r.Log.WarnContext(ctx, "reservation not settled; it expires by itself", slog.Any("error", err))
+		if err := r.Budgets.Settle(ctx, *r.reserved, budget.FromE10(int64(cost)), position); err != nil {
+			r.Log.WarnContext(ctx, "reservation not settled; it counts in full until the ledger is asked", slog.Any("error", err))
 		}
 	}
 	for _, taken := range r.taken {

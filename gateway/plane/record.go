@@ -64,15 +64,16 @@ func (r *run) keep(ctx context.Context, cost domain.Amount) (position int64, pro
 	r.Metrics.call(r.recorded.Kind, r.recorded.Outcome, r.Now().Sub(r.started))
 	if r.Async {
 		r.after(ctx, func(ctx context.Context) {
-			if _, err := r.Recorder.Record(ctx, r.caller, r.recorded); err != nil {
+			position, err := r.Recorder.Record(ctx, r.caller, r.recorded)
+			if err != nil {
 				_ = r.fault(ctx, "record a call after its answer", err)
 			}
-			r.settle(ctx, cost)
+			r.settle(ctx, cost, position)
 		})
 		return 0, nil
 	}
 	position, problem = r.record(ctx)
-	r.settleBehind(ctx, cost)
+	r.settleBehind(ctx, cost, position)
 	return position, problem
 }
 
@@ -86,11 +87,11 @@ func (r *run) record(ctx context.Context) (int64, *Problem) {
 	return position, nil
 }
 
-func (r *run) settleBehind(ctx context.Context, cost domain.Amount) {
+func (r *run) settleBehind(ctx context.Context, cost domain.Amount, position int64) {
 	if r.reserved == nil && len(r.taken) == 0 {
 		return
 	}
-	r.after(ctx, func(ctx context.Context) { r.settle(ctx, cost) })
+	r.after(ctx, func(ctx context.Context) { r.settle(ctx, cost, position) })
 }
 
 // abandon records a call that no provider has answered, and returns the problem that the client gets.

@@ -91,7 +91,7 @@ func newWorld(change ...func(*plane.Config)) *world {
 		Directory: plane.NewDirectory(w, log, time.Now), Targets: w,
 		Dialect:  dialect.NewClient(client, "archon-test", dialect.Timeouts{FirstByte: 2 * time.Second, Idle: 2 * time.Second}),
 		Breakers: breaker.New(redis.Client(), breaker.Config{Log: log}), Limiter: limits.New(redis.Client(), limits.Config{Log: log}),
-		Budgets:  budget.New(redis.Client(), budget.Config{Log: log}),
+		Budgets:  budget.New(redis.Client(), log),
 		Spend:    func(context.Context, string, string) (budget.Amount, int64, error) { return 0, 0, nil },
 		Recorder: w, Samples: &plane.Samples{Now: time.Now, Log: log, Record: w.sample}, Metrics: metrics, Log: log,
 		Unpriced: func(_, providerType, model string) { w.unpriced = append(w.unpriced, providerType+"/"+model) },

@@ -44,6 +44,7 @@ var policy = []rule{
 	{"internal/bench", allow(anything)}, // `archon bench`, a part of cmd
 	{"internal/eventcodec", allow("domain", "domain/*", "eventstore")},
 	{"internal/httpx", allow("api", "domain", "eventstore", "internal/*")},
+	{"internal/replay", allow("domain", "domain/*", "eventstore")}, // `archon routing replay`
 	{"internal/spec", allow("domain")},
 	{"internal/testdb", allow("internal/pgembed", "migrations")},
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"golang.org/x/time/rate"
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/providers"
@@ -145,28 +144,30 @@ func (c Config) measureLag(ctx context.Context, scratch *Scratch, worker *pgxpoo
 	return merge("project", "lag", lagCallers, []measurement{{events: appended, elapsed: elapsed, calls: seen.lags}}), nil
 }
 
+// appendAtRate appends events at the times of a fixed schedule. A caller that is late, because its last append took long or
+// because it was woken late, appends at once: the rate holds as long as not all of them are busy for good.
 func appendAtRate(ctx context.Context, store *eventstore.Store, tenant string, duration time.Duration, seen *lagMeter) (int64, error) {
 	next := providerEvents(func(int) time.Time { return time.Now().UTC() })
-	limiter := rate.NewLimiter(lagRate, 1)
+	due := schedule{start: time.Now(), step: time.Second / lagRate, left: int(duration.Seconds() * lagRate)}
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	var failures []error
-	until := time.Now().Add(duration)
+	fail := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		failures = append(failures, err)
+	}
 	for range lagCallers {
 		group.Go(func() {
-			for time.Now().Before(until) && limiter.Wait(ctx) == nil {
+			for due.wait(ctx) {
 				mu.Lock()
 				stream, eventType, _, data := next(seen.take())
 				mu.Unlock()
 				result, err := store.Append(ctx, eventstore.Append{
 					Tenant: tenant, Events: []eventstore.NewEvent{{Stream: stream, Type: eventType, Data: data}}, Meta: []byte(meta),
 				})
-				mu.Lock()
 				if err != nil {
-					failures = append(failures, err)
-				}
-				mu.Unlock()
-				if err != nil {
+					fail(err)
 					return
 				}
 				seen.appended(result.Last, time.UnixMicro(result.OccurredAt))
@@ -175,6 +176,36 @@ func appendAtRate(ctx context.Context, store *eventstore.Store, tenant string, d
 	}
 	group.Wait()
 	return seen.head(), errors.Join(failures...)
+}
+
+// schedule hands out times that lie a step apart.
+type schedule struct {
+	mu    sync.Mutex
+	start time.Time
+	step  time.Duration
+	taken int
+	left  int
+}
+
+// wait takes the next time and waits for it. It returns false once there is none left or ctx has ended.
+func (s *schedule) wait(ctx context.Context) bool {
+	s.mu.Lock()
+	at := s.start.Add(time.Duration(s.taken) * s.step)
+	s.taken++
+	s.left--
+	over := s.left < 0
+	s.mu.Unlock()
+	if over {
+		return false
+	}
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // lagMeter matches appended events with the checkpoints that cover them.

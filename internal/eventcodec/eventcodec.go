@@ -29,6 +29,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[providers.NameReleased](),
 		eventstore.Define[providers.Probed](),
 		eventstore.Define[providers.Sampled](),
+		eventstore.Define[providers.BreakerChanged](),
 		eventstore.Define[keys.Created](),
 		eventstore.Define[keys.Revoked](),
 		eventstore.Define[prices.Overridden](),

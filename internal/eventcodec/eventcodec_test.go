@@ -57,6 +57,9 @@ func examples() []domain.Event {
 		}}},
 		alerts.Raised{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Message: "It has no price.", Details: map[string]any{"model": "gpt-99"}},
 		alerts.Resolved{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Resolution: "It has one now."},
+		providers.BreakerChanged{
+			ProviderID: id, From: "closed", To: "open", Failures: 5, Reason: "first_byte_timeout", OpenedAt: &at, Until: &at, Generation: 1772366400123, Local: true, At: at,
+		},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},

@@ -107,13 +107,17 @@ func (n *node) waitBound() time.Duration {
 func (n *node) providers() *commands.Providers {
 	policy := netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}
 	client := netguard.NewClient(policy, netguard.Options{})
-	return &commands.Providers{
+	use := &commands.Providers{
 		Handler:   &commands.Handler{Log: n.store, Codec: n.codec, Sealer: clients{n.keeper}, Now: time.Now, Logger: n.log, Changed: n.directory.Changed},
 		HealthLog: n.store, Secrets: n.secrets,
 		Wire:    wire{tester: gateway.NewTester(client, gateway.TesterOptions{UserAgent: "archon/" + n.version}), policy: policy},
 		Current: n.providerReads().Current,
 		Reads:   commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout},
 	}
+	if n.breakers != nil {
+		use.Breakers = n.breakers
+	}
+	return use
 }
 
 // prices are the use cases of price books.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/internal/config"
 	"github.com/archonhq/archon/internal/netguard"
+	"github.com/archonhq/archon/projections"
 )
 
 // idleConnsPerProvider is how many unused connections to a provider are kept: as many calls can be under way at once
@@ -44,7 +44,7 @@ func (n *node) openCalls(context.Context) error {
 		Dialect: dialect.NewClient(client, "archon/"+n.version, dialect.Timeouts{
 			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
 		}),
-		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), budget.Config{Log: n.log}),
+		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), n.log),
 		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler}}, Samples: n.samples,
 		Unpriced: n.unpriced(&commands.Alerts{Handler: use.Handler}), Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
@@ -100,13 +100,17 @@ func (r recorder) Record(ctx context.Context, caller plane.Caller, recorded usag
 	}, recorded)
 }
 
-// keySpend is what a key has spent according to the log, for a budget whose counter is lost.
+// keySpend is what a key has spent according to the whole log, for a budget whose counter is lost.
 func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amount, int64, error) {
-	spent, position, err := n.spending().OfKey(ctx, tenant, keyID)
+	head, err := n.store.Head(ctx, tenant)
 	if err != nil {
-		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
+		return 0, 0, err //nolint:wrapcheck // says what it read
 	}
-	return spent, position, nil
+	if err := n.runner.Wait(ctx, tenant, head.Position, projections.KeySpendName); err != nil {
+		return 0, 0, err //nolint:wrapcheck // says what it waited for
+	}
+	spent, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
+	return budget.FromE10(int64(spent)), head.Position, err //nolint:wrapcheck // says what it read
 }
 
 // unpriced raises the alert of a model without a price, which costs little where it has been raised already.

@@ -34,6 +34,9 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 		theirProvider, _ = s.register(theirs, openAI(mark, upstream.URL, canary))
 		s.ask(http.MethodPatch, providersPath+"/"+theirProvider, theirs, map[string]any{"supported_models": []string{mark}})
 		s.ask(http.MethodPost, providersPath, theirs, openAI(mark, upstream.URL, canary))
+		s.ask(http.MethodPut, rulesPath, theirs, map[string]any{"rules": []any{map[string]any{
+			"name": mark, "priority": 1, "action": map[string]any{"type": "direct", "providers": []any{map[string]any{"provider_id": theirProvider}}},
+		}}})
 		s.register(mine, openAI("mine", upstream.URL, canary))
 		theirKey, _ = s.ask(http.MethodPost, keysPath, theirs, map[string]any{"name": mark}).data()["id"].(string)
 		s.ask(http.MethodPut, pricingPath, theirs, priced(map[string]any{"model": mark}))
@@ -110,6 +113,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	It("see nothing of each other in lists, filters, cursors and their own audit trail", func() {
 		for _, path := range []string{
 			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, alertsPath, pricingPath + "?limit=500",
+			rulesPath, fallbackPath,
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
 			providersPath + "?as_of=2999-01-01T00:00:00Z",
 		} {

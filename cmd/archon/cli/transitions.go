@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/gateway/breaker"
 )
 
@@ -53,4 +54,19 @@ func (t transitions) record(ctx context.Context, log *slog.Logger, record func(c
 			}
 		}
 	}
+}
+
+// breakerChanged is a transition as it is recorded.
+func breakerChanged(t breaker.Transition) providers.BreakerChanged {
+	return providers.BreakerChanged{
+		ProviderID: t.Provider, From: t.From, To: t.To, Failures: t.Failures, Reason: t.Reason, OpenedAt: timeOrNil(t.OpenedAt), Until: timeOrNil(t.Until),
+		Generation: t.Generation, Local: t.Local, At: t.At,
+	}
+}
+
+func timeOrNil(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
 }
