@@ -6,6 +6,8 @@ import "strings"
 func tablesOf(path string) []string {
 	for prefix, projections := range map[string][]string{
 		"/api/v1/router/providers": tables,
+		"/api/v1/router/rules":     routingTables,
+		"/api/v1/router/fallback":  routingTables,
 		"/api/v1/keys":             keyTables,
 		"/api/v1/cost/pricing":     priceTables,
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"time"
 
@@ -109,9 +110,14 @@ func (c *call) judge(err error, code string) *Failure {
 		failure.Trigger, failure.Code = Dead, codeConfiguration
 	}
 
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() { // the dialer's, or the http.Client's own
-		failure.Trigger, failure.Code = Timeout, "connect_timeout"
+	// The transport has timeouts of its own: for connecting, and perhaps for the answer's header.
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		failure.Trigger, failure.Code = Timeout, "first_byte_timeout"
+
+		if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+			failure.Code = "connect_timeout"
+		}
 	}
 
 	return failure

@@ -27,7 +27,8 @@ const (
 const finishContentFilter = "content_filter"
 
 // NewClient makes a Client that calls through http, which comes from netguard.NewClient: any other would let a base URL
-// reach this server's own network. agent is sent as User-Agent where a target's custom headers name none.
+// reach this server's own network. Its own timeout for an answer's header has to be longer than timeouts.FirstByte, and it
+// has none for a whole call. agent is sent as User-Agent where a target's custom headers name none.
 func NewClient(http *http.Client, agent string, timeouts Timeouts) *Client {
 	timeouts.FirstByte = cmp.Or(timeouts.FirstByte, defaultFirstByte)
 	timeouts.Idle = cmp.Or(timeouts.Idle, defaultIdle)

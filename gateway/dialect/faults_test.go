@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -219,6 +220,25 @@ func TestNobodyThere(t *testing.T) {
 	_, err := client(dialect.Timeouts{}).Chat(context.Background(), attempt, parse(t, askPlain))
 	if failure := failureOf(t, err); failure.Trigger != dialect.ServerError || failure.Code != "connect" || failure.Status != 0 {
 		t.Errorf("got %+v", failure)
+	}
+}
+
+// The transport's own timeouts are timeouts too, told apart by what they waited for.
+func TestTheTransportsTimeouts(t *testing.T) {
+	t.Parallel()
+
+	_, attempt := provider(t, gateway.OpenAI, gatewaytest.Hang())
+
+	for code, transport := range map[string]*http.Transport{
+		"first_byte_timeout": {ResponseHeaderTimeout: 50 * time.Millisecond},
+		"connect_timeout":    {DialContext: (&net.Dialer{Timeout: time.Nanosecond}).DialContext},
+	} {
+		caller := dialect.NewClient(&http.Client{Transport: transport}, "", dialect.Timeouts{})
+
+		_, err := caller.Chat(context.Background(), attempt, parse(t, askPlain))
+		if failure := failureOf(t, err); failure.Trigger != dialect.Timeout || failure.Code != code {
+			t.Errorf("got %+v, want %s", failure, code)
+		}
 	}
 }
 

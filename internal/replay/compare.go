@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/domain/usage"
 )
@@ -40,14 +42,14 @@ type Move struct {
 
 // Cost is money in USD, as decimals with ten places.
 type Cost struct {
-	Known   int64  `json:"known_calls"`
-	Unknown int64  `json:"unknown_calls"`
-	Was     amount `json:"was_usd"`
-	WouldBe amount `json:"would_be_usd"`
+	Known   int64         `json:"known_calls"`
+	Unknown int64         `json:"unknown_calls"`
+	Was     domain.Amount `json:"was_usd"`
+	WouldBe domain.Amount `json:"would_be_usd"`
 }
 
 // Difference is what the draft would have added.
-func (c Cost) Difference() string { return c.WouldBe.minus(c.Was).String() }
+func (c Cost) Difference() domain.Amount { return c.WouldBe - c.Was }
 
 func newComparison() *Comparison { return &Comparison{Moves: []Move{}, moves: map[[2]string]*Move{}} }
 
@@ -62,7 +64,7 @@ func (r *replayer) compare(call *usage.Recorded, record *routing.Record, fallbac
 			return price.Input, price.Output, price.Known
 		}
 		price, known := r.prices[priceKey{providerType, model}]
-		return price.Input, price.Output, known
+		return int64(price.Input), int64(price.Output), known
 	})
 	report := r.report.Draft
 	report.Calls++
@@ -119,18 +121,17 @@ func (c *Comparison) finish() {
 func (r *replayer) cost(call *usage.Recorded, in routing.Input, would routing.Choice, goesSomewhere bool) {
 	cost := &r.report.Draft.Cost
 	was, known := costOf(call)
-	var wouldBe amount
+	var wouldBe domain.Amount
 	if goesSomewhere && known {
 		at := slices.IndexFunc(in.Candidates, func(c routing.Candidate) bool { return c.ProviderID == would.ProviderID })
-		price, priced := r.prices[priceKey{in.Candidates[at].Type, would.Model}]
-		if wouldBe, known = price.cost(call.Tokens); !priced {
-			known = false
-		}
+		var price prices.Price
+		price, known = r.prices[priceKey{in.Candidates[at].Type, would.Model}]
+		wouldBe = price.Cost(call.Tokens)
 	}
 	if !known {
 		cost.Unknown++
 		return
 	}
 	cost.Known++
-	cost.Was, cost.WouldBe = cost.Was.plus(was), cost.WouldBe.plus(wouldBe)
+	cost.Was, cost.WouldBe = cost.Was+was, cost.WouldBe+wouldBe
 }

@@ -272,7 +272,7 @@ func TestADraftIsComparedWithWhatWasDecided(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if difference := report.Draft.Cost.Difference(); difference != "-1.5000000000" {
+	if difference := report.Draft.Cost.Difference(); difference.String() != "-1.5000000000" {
 		t.Errorf("the difference is %s", difference)
 	}
 }
