@@ -34,8 +34,10 @@ func (n *node) openCalls(context.Context) error {
 		return err //nolint:wrapcheck // says what it did
 	}
 	client := netguard.NewClient(netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}, netguard.Options{
-		DialTimeout: n.cfg.ConnectTimeout, TLSHandshakeTimeout: n.cfg.ConnectTimeout, ResponseHeaderTimeout: n.cfg.FirstByteTimeout,
-		MaxIdleConns: idleConnsPerProvider * 4, MaxIdleConnsPerHost: idleConnsPerProvider,
+		DialTimeout: n.cfg.ConnectTimeout, TLSHandshakeTimeout: n.cfg.ConnectTimeout,
+		// The dialect's clock is to run out first: it knows what it was waiting for, and what kind of failure that is.
+		ResponseHeaderTimeout: n.cfg.FirstByteTimeout + n.cfg.CallTimeout,
+		MaxIdleConns:          idleConnsPerProvider * 4, MaxIdleConnsPerHost: idleConnsPerProvider,
 	})
 	n.samples = &plane.Samples{Record: use.RecordSample, Now: time.Now, Log: n.log}
 	n.breakers = breaker.New(n.cache.Client(), breaker.Config{Log: n.log, OnTransition: n.transitions.add})
