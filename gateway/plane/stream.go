@@ -54,7 +54,11 @@ func (s *ChatStream) Next(ctx context.Context) ([]byte, error) {
 	case err == nil:
 		return chunk, nil
 	case errors.Is(err, io.EOF):
-		if problem := s.finish(ctx, usage.Succeeded, nil); problem != nil {
+		outcome := usage.Succeeded
+		if ctx.Err() != nil { // writes to a client that has gone may still have looked as if all were well
+			outcome = usage.Cancelled
+		}
+		if problem := s.finish(ctx, outcome, nil); problem != nil {
 			return nil, problem
 		}
 		return nil, io.EOF
