@@ -22,11 +22,9 @@ import (
 )
 
 const (
-	chatPath          = "/v1/chat/completions"
-	embeddingsPath    = "/v1/embeddings"
-	modelsPath        = "/v1/models"
-	visualRulesPath   = "/api/v1/router/rules/visual"
-	fallbackChainPath = "/api/v1/router/fallback"
+	chatPath       = "/v1/chat/completions"
+	embeddingsPath = "/v1/embeddings"
+	modelsPath     = "/v1/models"
 )
 
 // cheapModel is what specs ask for; its price is in Archon's list.
@@ -105,7 +103,7 @@ func (c *customer) chains(failures, cooldown, halfOpen int, triggers []string, i
 	for i, id := range ids {
 		chain = append(chain, object{"provider_id": id, "priority": i + 1})
 	}
-	r := c.must(http.MethodPut, fallbackChainPath, c.admin, object{
+	r := c.must(http.MethodPut, fallbackPath, c.admin, object{
 		"chain": chain, "failover_triggers": triggers,
 		"circuit_breaker": object{"failure_threshold": failures, "cooldown_seconds": cooldown, "half_open_max_requests": halfOpen},
 	})
@@ -115,7 +113,7 @@ func (c *customer) chains(failures, cooldown, halfOpen int, triggers []string, i
 // sends makes a rule that sends everything to one provider.
 func (c *customer) sends(id string) {
 	GinkgoHelper()
-	r := c.must(http.MethodPut, visualRulesPath, c.admin, object{"rules": []object{{
+	r := c.must(http.MethodPut, rulesPath, c.admin, object{"rules": []object{{
 		"name": "All", "priority": 1, "conditions": []object{}, "action": object{"type": "direct", "providers": []object{{"provider_id": id}}},
 	}}})
 	Expect(r.status).To(Equal(http.StatusOK), r.body)
