@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -50,12 +51,34 @@ func (h *Handler) Mount(e *echo.Echo) {
 	e.POST(pathEmbeddings, h.serve(pathEmbeddings, h.embeddings))
 	e.GET(pathModels, h.serve(pathModels, h.models))
 	e.GET(pathModel, h.serve("/v1/models/{id}", h.model))
-	e.Any("/v1/*", func(c echo.Context) error {
-		return fail(c, &plane.Problem{
-			Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
-			Message: "There is no such route. Archon serves POST /v1/chat/completions, POST /v1/embeddings and GET /v1/models.",
-		})
-	})
+	e.RouteNotFound("/v1", unknown)
+	e.RouteNotFound("/v1/*", unknown)
+}
+
+// unknown answers whatever no route takes, methods that nobody has heard of included.
+func unknown(c echo.Context) error {
+	problem := &plane.Problem{
+		Status: http.StatusNotFound, Type: "invalid_request_error", Code: "unknown_url",
+		Message: "There is no such route. Archon serves POST /v1/chat/completions, POST /v1/embeddings and GET /v1/models.",
+	}
+	if method := methodOf(c.Request().URL.Path); method != "" {
+		problem.Status, problem.Code = http.StatusMethodNotAllowed, "method_not_allowed"
+		problem.Message = "This route takes " + method + " only."
+		c.Response().Header().Set("Allow", method)
+	}
+	return fail(c, problem)
+}
+
+// methodOf is the method that a path is served with, empty where it is not served.
+func methodOf(path string) string {
+	model, one := strings.CutPrefix(path, pathModels+"/")
+	switch {
+	case path == pathChat, path == pathEmbeddings:
+		return http.MethodPost
+	case path == pathModels, one && model != "" && !strings.Contains(model, "/"):
+		return http.MethodGet
+	}
+	return ""
 }
 
 // serve authenticates, and renders problems.
