@@ -73,6 +73,9 @@ func (c *customer) registers(name, kind, url string, changes ...object) string {
 			sent[field] = value
 		}
 	}
+	if sent["credentials"] != nil {
+		delete(sent, "api_key")
+	}
 	r := c.must(http.MethodPost, providersPath, c.admin, sent)
 	Expect(r.status).To(Equal(http.StatusCreated), r.body)
 	id, _ := r.data()["id"].(string)
