@@ -29,7 +29,7 @@ const (
 	retryWithin = time.Second
 	// retryPause follows a failure of the last provider that does not ask for time.
 	retryPause = 100 * time.Millisecond
-	// settledProbe is for how long a provider that limits rates without saying until when is left alone.
+	// defaultRateLimitPause is for how long a provider that limits rates without saying until when is left alone.
 	defaultRateLimitPause = 5 * time.Second
 )
 
@@ -200,11 +200,11 @@ func (r *run) resultOf(failure *dialect.Failure) breaker.Result {
 	case dialect.Timeout, dialect.ServerError:
 		return breaker.Failure{Code: failure.Code}
 	case dialect.RateLimit:
-		pause := failure.RetryAfter
-		if pause <= 0 {
-			pause = defaultRateLimitPause
+		alone := failure.RetryAfter
+		if alone <= 0 {
+			alone = defaultRateLimitPause
 		}
-		return breaker.RateLimited{Until: r.Now().Add(pause)}
+		return breaker.RateLimited{Until: r.Now().Add(alone)}
 	case dialect.Dead:
 		return breaker.DeadCredential{Reason: failure.Code}
 	case dialect.BadRequest, dialect.ContentPolicy, dialect.Cancelled:
@@ -241,21 +241,15 @@ func (r *run) failsOver(failure *dialect.Failure) bool {
 
 // worthRetrying waits before a second attempt at the last choice, and tells whether to make it.
 func (r *run) worthRetrying(ctx context.Context, failure *dialect.Failure) bool {
-	pause := retryPause
+	wait := retryPause
 	switch {
 	case failure.Trigger == dialect.RateLimit && failure.RetryAfter > 0 && failure.RetryAfter <= retryWithin:
-		pause = failure.RetryAfter
+		wait = failure.RetryAfter
 	case failure.Trigger == dialect.ServerError && failure.RetryAfter <= retryWithin:
-		pause = max(pause, failure.RetryAfter)
+		wait = max(wait, failure.RetryAfter)
 	default:
 		return false
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	pause(ctx, wait)
+	return ctx.Err() == nil
 }

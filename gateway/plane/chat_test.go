@@ -171,7 +171,11 @@ var _ = Describe("A call", func() {
 		Expect(problem).To(BeNil())
 		Expect(w.one().Unpriced).To(BeTrue())
 		Expect(w.one().CostUSD).To(BeEmpty())
-		Expect(w.unpriced).To(Equal([]string{"custom/house-model"}))
+		Eventually(func() []string {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.unpriced
+		}).WithTimeout(bound).Should(Equal([]string{"custom/house-model"}))
 	})
 
 	It("whose client has gone is taken in and recorded all the same", func(ctx context.Context) {

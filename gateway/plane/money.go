@@ -61,7 +61,7 @@ func (r *run) upperBound() (budget.Amount, *Problem) {
 }
 
 // charge puts price and cost of what was consumed into the record.
-func (r *run) charge(tokens domain.Tokens) (cost domain.Amount) {
+func (r *run) charge(ctx context.Context, tokens domain.Tokens) (cost domain.Amount) {
 	r.recorded.Tokens = tokens
 	if tokens.Total() == 0 {
 		return 0
@@ -69,7 +69,7 @@ func (r *run) charge(tokens domain.Tokens) (cost domain.Amount) {
 	price, found := r.snapshot.Prices.At(r.recorded.ProviderType, r.recorded.Model, r.started)
 	if !found {
 		r.recorded.Unpriced = true
-		r.Unpriced(r.caller.Tenant, r.recorded.ProviderType, r.recorded.Model)
+		r.after(ctx, func(ctx context.Context) { r.Unpriced(ctx, r.caller.Tenant, r.recorded.ProviderType, r.recorded.Model) })
 		return 0
 	}
 	encoded, err := json.Marshal(price)

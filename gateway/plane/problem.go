@@ -26,12 +26,11 @@ func (p *Problem) Error() string { return p.Code + ": " + p.Message }
 
 // OpenAI's types of error.
 const (
-	typeInvalid        = "invalid_request_error"
-	typeAuthentication = "authentication_error"
-	typePermission     = "permission_error"
-	typeRateLimit      = "rate_limit_error"
-	typeQuota          = "insufficient_quota"
-	typeServer         = "server_error"
+	typeInvalid    = "invalid_request_error"
+	typePermission = "permission_error"
+	typeRateLimit  = "rate_limit_error"
+	typeQuota      = "insufficient_quota"
+	typeServer     = "server_error"
 )
 
 // Body is the problem as OpenAI writes errors.
@@ -51,10 +50,6 @@ func (p *Problem) Body() []byte {
 	}
 	encoded, _ := json.Marshal(map[string]problem{"error": shown}) //nolint:errchkjson // strings
 	return encoded
-}
-
-func invalidRequest(message, param, code string) *Problem {
-	return &Problem{Status: http.StatusBadRequest, Type: typeInvalid, Code: cmp.Or(code, "invalid_request"), Message: message, Param: param}
 }
 
 // modelNotAllowed is a model that the key is not for.
