@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -83,7 +84,7 @@ func (r *run) passedOver() *Problem {
 		return modelNotAllowed()
 	case len(outcomes) == 1 && outcomes[outcomeRateLimited]:
 		return &Problem{
-			Status: 429, Type: typeRateLimit, Code: "rate_limit_exceeded", RetryAfter: r.retryAfter,
+			Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "rate_limit_exceeded", RetryAfter: r.retryAfter,
 			Message: "The rate limits set for the providers of this request are used up.",
 		}
 	}
@@ -130,8 +131,7 @@ func (r *run) ask(ctx context.Context, choice routing.Choice, try func(ctx conte
 }
 
 func asFailure(err error) *dialect.Failure {
-	var failure *dialect.Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*dialect.Failure](err); ok {
 		return failure
 	}
 	return &dialect.Failure{Trigger: dialect.ServerError, Code: "internal", Message: "the attempt failed"}

@@ -57,11 +57,11 @@ var _ = Describe("An API key", func() {
 		w := newWorld()
 		_, first := w.key(keys.Config{})
 		_, problem := w.Authenticate(ctx, first)
-		Expect(problem).To(BeNil())
+		Expect(problem).ToNot(HaveOccurred())
 		until := time.Now().Add(time.Hour)
 		key, token := w.key(keys.Config{ExpiresAt: &until}) // the configuration without it is fresh
 		owned, problem := w.Authenticate(ctx, token)
-		Expect(problem).To(BeNil())
+		Expect(problem).ToNot(HaveOccurred())
 		Expect(owned.Tenant).To(Equal(w.tenant))
 		Expect(owned.ID).To(Equal(key.ID))
 
@@ -79,7 +79,7 @@ var _ = Describe("An API key", func() {
 		w := newWorld()
 		_, token := w.key(keys.Config{})
 		_, problem := w.Authenticate(ctx, token)
-		Expect(problem).To(BeNil())
+		Expect(problem).ToNot(HaveOccurred())
 		parts := len(token)
 		for _, wrong := range []string{
 			"", "ak_", "ak_x", token[:parts-1], token + "x", token[:parts-1] + string(token[parts-1]^1),
@@ -95,7 +95,7 @@ var _ = Describe("An API key", func() {
 			all.Go(func() {
 				defer GinkgoRecover()
 				_, problem := w.Authenticate(ctx, keys.Token(w.tenant, uuid.NewString(), keys.Secret(random)))
-				Expect(problem).NotTo(BeNil())
+				Expect(problem).To(HaveOccurred())
 			})
 		}
 		all.Wait()
@@ -114,9 +114,9 @@ var _ = Describe("An API key", func() {
 		Expect(problem).To(HaveField("Code", "model_not_allowed"), "the provider's model is none of the key's")
 		key.Models = append(key.Models, "gpt-4o-*")
 		_, problem = w.Chat(ctx, w.with(key, ""))
-		Expect(problem).To(BeNil())
+		Expect(problem).ToNot(HaveOccurred())
 		models, problem := w.Models(ctx, w.with(key, "").Caller)
-		Expect(problem).To(BeNil())
+		Expect(problem).ToNot(HaveOccurred())
 		Expect(models).To(Equal([]plane.OfferedModel{{Name: "gpt-4o-mini", ProviderName: "a"}}))
 	})
 
@@ -127,7 +127,7 @@ var _ = Describe("An API key", func() {
 		key, _ := w.key(keys.Config{RateLimitRPM: &limit})
 		for range limit {
 			result, problem := w.Chat(ctx, w.with(key, ""))
-			Expect(problem).To(BeNil())
+			Expect(problem).ToNot(HaveOccurred())
 			Expect(result.Limits.Levels).To(HaveLen(1))
 		}
 		_, problem := w.Chat(ctx, w.with(key, ""))
@@ -178,7 +178,7 @@ var _ = Describe("An API key", func() {
 		nano := int64(1_000_000_000)
 		key, _ := w.key(keys.Config{BudgetNanoUSD: &nano})
 		_, problem := w.Chat(ctx, w.with(key, ""))
-		Expect(problem).To(BeNil())
+		Expect(problem).ToNot(HaveOccurred())
 		Expect(string(server.Requests()[0].Body)).To(ContainSubstring(`321`))
 
 		other := newWorld()
@@ -199,7 +199,7 @@ var _ = Describe("A provider's rate limits", func() {
 		var contents []string
 		for range 3 {
 			result, problem := w.Chat(ctx, w.call(""))
-			Expect(problem).To(BeNil())
+			Expect(problem).ToNot(HaveOccurred())
 			contents = append(contents, result.Content)
 		}
 		Expect(contents).To(Equal([]string{"from a", "from a", "from b"}))
@@ -209,8 +209,11 @@ var _ = Describe("A provider's rate limits", func() {
 		tpm := int64(1000)
 		tokens.upstream("a", gateway.OpenAI, gatewaytest.Chat(reply("x")), func(p *plane.Provider) { p.Config.RateLimitTPM = &tpm })
 		for range 4 { // each asks for up to 900 tokens and uses 120
-			Eventually(func() *plane.Problem { _, problem := tokens.Chat(ctx, tokens.call(`,"max_tokens":500`)); return problem }).
-				WithTimeout(bound).Should(BeNil())
+			Eventually(func() *plane.Problem {
+				_, problem := tokens.Chat(ctx, tokens.call(`,"max_tokens":500`))
+				return problem
+			}).
+				WithTimeout(bound).Should(Succeed())
 		}
 	})
 })

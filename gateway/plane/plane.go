@@ -35,7 +35,7 @@ type Caller struct {
 	DepartmentID string
 }
 
-// Recorder appends what calls came to to the log.
+// Recorder appends to the log what calls came to.
 type Recorder interface {
 	// Record returns once the call is durable, with its position.
 	Record(ctx context.Context, caller Caller, recorded usage.Recorded) (position int64, err error)

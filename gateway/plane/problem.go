@@ -11,7 +11,7 @@ import (
 
 // Problem is why a call was not answered, as the client gets it: OpenAI's error format, with a status that OpenAI's
 // clients understand. It holds nothing that the client sent.
-type Problem struct {
+type Problem struct { //nolint:errname // it is what the client gets, and only then an error
 	Status int
 	// Type and Code are OpenAI's words where it has one for the case.
 	Type, Code, Message string

@@ -214,8 +214,17 @@ func (n *node) openLog(context.Context) (err error) {
 // projectors is the one list of projections and reactions.
 func projectors() []projections.Projector {
 	return []projections.Projector{
-		projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.Breakers{}, projections.KeySpend{}, projections.AuditIndex{},
-		reactions.ProbeSchedule{}, reactions.SecretRemoval{}, reactions.AlertResolution{},
+		projections.Providers{},
+		projections.Keys{},
+		projections.Prices{},
+		projections.Routing{},
+		projections.Alerts{},
+		projections.Breakers{},
+		projections.KeySpend{},
+		projections.AuditIndex{},
+		reactions.ProbeSchedule{},
+		reactions.SecretRemoval{},
+		reactions.AlertResolution{},
 	}
 }
 
