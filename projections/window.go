@@ -126,7 +126,7 @@ var errTextFormat = errors.New("the connection delivers events as text; the runn
 // large the sum and how old the batch may be before the last of them.
 const (
 	maxFoldReads = 32
-	maxFoldBytes = 24 << 20
+	maxFoldBytes = 32 << 20
 	maxFoldTime  = 2 * time.Second
 )
 
@@ -162,7 +162,8 @@ func (c *collector) wantsMore() bool {
 // collect takes rows of a query into the window, until the first fault, and returns how many there were.
 func (c *collector) collect(rows pgx.Rows) (read int64, err error) {
 	for rows.Next() {
-		if read++; read == 1 && !isBinary(rows) {
+		read++
+		if read == 1 && !isBinary(rows) {
 			return read, errTextFormat
 		}
 		if c.w.fault != nil || c.w.bad != nil {
