@@ -69,5 +69,5 @@ type numericsPlan struct{}
 
 // Encode implements pgtype.EncodePlan.
 func (numericsPlan) Encode(value any, to []byte) ([]byte, error) {
-	return value.(*numerics).appendArray(to), nil //nolint:forcetypeassert // PlanEncode has looked
+	return value.(*numerics).appendArray(to), nil //nolint:errcheck,forcetypeassert // PlanEncode has looked
 }
