@@ -49,7 +49,7 @@ func Define[E Typed]() Definition {
 		},
 		reused: func() *reused {
 			event := new(E)
-			return &reused{value: any(event).(Typed), decode: func(data []byte) error { //nolint:forcetypeassert // a pointer has its value's methods
+			return &reused{value: any(event).(Typed), decode: func(data []byte) error { //nolint:errcheck,forcetypeassert // a pointer has its value's methods
 				*event = zero
 				return decode(event, data)
 			}}

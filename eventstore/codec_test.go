@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -164,4 +165,28 @@ func ExampleUpcast() {
 	// Output:
 	// eventstore_test.opened {Door:front People:[somebody]} <nil>
 	// unknown event type: door.opened.v4
+}
+
+func TestDecoderDecodesAsItsCodecDoes(t *testing.T) {
+	t.Parallel()
+	codec := doors(t)
+	decoder := codec.Decoder()
+	for _, test := range []struct{ eventType, data string }{
+		{"door.opened.v3", `{"door":"d","people":["a","b"]}`},
+		{"door.opened.v3", `{}`}, // nothing of the one before is left
+		{"door.opened.v1", `{"id":"e"}`},
+		{"door.opened.v1", `{"door":"e"}`},
+		{"door.closed.v1", `{}`},
+		{"door.opened.v3", `{"door":7}`},
+		{"door.burnt.v1", `{}`},
+	} {
+		want, wantErr := codec.Decode(test.eventType, []byte(test.data))
+		got, err := decoder.Decode(test.eventType, []byte(test.data))
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("%s %s: %v, the codec says %v", test.eventType, test.data, err, wantErr)
+		}
+		if err == nil && fmt.Sprint(reflect.ValueOf(got).Elem()) != fmt.Sprint(want) {
+			t.Errorf("%s %s: %v, the codec says %v", test.eventType, test.data, got, want)
+		}
+	}
 }

@@ -54,7 +54,7 @@ func (a *ahead) drop() {
 		return
 	}
 	close(a.quit)
-	for range a.windows { //nolint:revive // nobody needs them
+	for range a.windows { // nobody needs them
 	}
 }
 

@@ -45,7 +45,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Workers is how many (projection, tenant) pairs this node serves at once. Each uses up to two connections.
 	Workers int
-	// MaxBatchEvents and MaxBatchBytes bound one transaction; the last event of a batch may exceed the bytes.
+	// MaxBatchEvents and MaxBatchBytes bound what is read at once, and with it one transaction; the last event may exceed
+	// the bytes. A Folder that is far behind gets up to 32 such reads in a transaction, as long as its sum takes less than
+	// 32 MB, and reads without a bound in bytes, since it keeps no event.
 	MaxBatchEvents, MaxBatchBytes int
 	// PollInterval is how often the runner looks for tenants that are behind, give or take a quarter.
 	PollInterval time.Duration

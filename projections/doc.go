@@ -13,6 +13,14 @@
 // events, checks that positions and hash links continue the checkpoint, and sends statements and checkpoint. Any number of
 // nodes do so on one database. What wakes it is [Runner.Wake] and, where that gets lost, polling.
 //
+// # How it catches up
+//
+// While a batch is written, the next one is read and projected on a second connection. A [Folder] sums events up as they
+// come and keeps none, so that its batches may have a quarter of a million of them: rows that a later event of the same
+// batch makes obsolete are never written. What is complete before the batch ends is sent on the way, in the same
+// transaction. In memory are, for each tenant that is being served, what a batch has come to (32 MB and one read more)
+// and the same again of the one that is being written; for other projectors, two reads of Config.MaxBatchBytes.
+//
 // # What stops it
 //
 // A projector stops for one tenant, while all else goes on, where it meets

@@ -7,10 +7,10 @@ import (
 )
 
 // TeachNumerics is what the runner does with its connections.
-var TeachNumerics = teachNumerics //nolint:gochecknoglobals // for tests
+var TeachNumerics = teachNumerics
 
 // Pointer is a payload as folds take it.
-var Pointer = pointer //nolint:gochecknoglobals // for tests
+var Pointer = pointer
 
 // PlanByIndex is what the runner sets before it reads.
 const PlanByIndex = planByIndex

@@ -34,9 +34,6 @@ func (n *numerics) add(counts providers.Counts) {
 // appendArray appends the array with its header.
 func (n *numerics) appendArray(to []byte) []byte {
 	const dimensions, withoutNulls, lowerBound = 1, 0, 1
-	if n.count == 0 {
-		return append(to, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, pgtype.NumericOID>>8, pgtype.NumericOID&0xff)
-	}
 	for _, field := range []int{dimensions, withoutNulls, pgtype.NumericOID, n.count, lowerBound} {
 		to = binary.BigEndian.AppendUint32(to, uint32(field)) //nolint:gosec // small numbers
 	}
@@ -72,5 +69,5 @@ type numericsPlan struct{}
 
 // Encode implements pgtype.EncodePlan.
 func (numericsPlan) Encode(value any, to []byte) ([]byte, error) {
-	return value.(*numerics).appendArray(to), nil //nolint:forcetypeassert // PlanEncode has looked
+	return value.(*numerics).appendArray(to), nil //nolint:errcheck,forcetypeassert // PlanEncode has looked
 }

@@ -44,7 +44,8 @@ type Fold interface {
 	// Add takes the next event. It has no Stream, CommandID, Meta and PrevHash, and its payload is a pointer; event, payload
 	// and data are only there until Add returns. What is said of Project holds.
 	Add(event *Event) error
-	// Bytes is about how much memory the sum takes; past a bound the runner ends the batch.
+	// Bytes is about how much memory the sum takes, and what Part has taken out of it, which may still wait for PostgreSQL;
+	// past a bound the runner ends the batch.
 	Bytes() int
 	// Part adds statements that need not wait for the rest of the batch to out, so that PostgreSQL has something to do
 	// while events are read. It is called now and then between two events.

@@ -17,7 +17,7 @@ type healthBatch struct {
 	probes    []probeRow
 	// scratch holds a sample's calls while they are added.
 	scratch providers.Counts
-	// held is about how many bytes the calls of all providers take.
+	// held is about how many bytes probes and calls of all providers take, written or not.
 	held int
 }
 
@@ -35,6 +35,9 @@ type telemetry struct {
 	history []minuteOfCalls
 }
 
+// rowBytes is about what a row of history takes before it is sent.
+const rowBytes = 128
+
 type probeRow struct {
 	id, provider uuid.UUID
 	latency      float64
@@ -46,8 +49,8 @@ func newHealthBatch() *healthBatch { return &healthBatch{providers: map[string]*
 
 // bytes is about how much memory the batch takes.
 func (b *healthBatch) bytes() int {
-	const providerBytes, probeBytes = 1024, 128
-	return len(b.providers)*providerBytes + len(b.probes)*probeBytes + b.held
+	const providerBytes = 1024
+	return len(b.providers)*providerBytes + b.held
 }
 
 // of notes that a provider's status may have changed.
@@ -75,6 +78,7 @@ func (b *healthBatch) probed(event *Event, probe *providers.Probed) error {
 		one.probedFirst, one.probe = event.Time(), &providers.Probed{}
 	}
 	*one.probe = *probe
+	b.held += rowBytes
 	b.probes = append(b.probes, probeRow{
 		id: event.EventID, provider: one.id, latency: float64(probe.LatencyMS), at: probe.CheckedAt,
 		status: providers.StatusOf(providers.Health{Tested: true, OK: probe.OK, Failures: probe.Failures}, 0, 0),
@@ -100,7 +104,7 @@ func (b *healthBatch) sampled(event *Event, sample *providers.Sampled) error {
 	calls.start = floor(calls.start, minute)
 	b.held += one.minutes.add(&calls)
 	timed, totalMS := b.scratch.Total()
-	one.addHistory(minuteOfCalls{start: calls.start, requests: sample.Requests, errors: sample.Errors, timed: timed, totalMS: totalMS})
+	b.held += one.addHistory(minuteOfCalls{start: calls.start, requests: sample.Requests, errors: sample.Errors, timed: timed, totalMS: totalMS})
 	return nil
 }
 

@@ -16,15 +16,15 @@ type minuteOfCalls struct {
 	timed, totalMS int64
 }
 
-// addHistory adds calls to the minute that they are about.
-func (t *telemetry) addHistory(calls minuteOfCalls) {
+// addHistory adds calls to the minute that they are about, and returns about how many bytes more history takes.
+func (t *telemetry) addHistory(calls minuteOfCalls) (bytes int) {
 	at := len(t.history) - 1 // the newest one, as a rule
 	if at < 0 || t.history[at].start != calls.start {
 		var found bool
 		at, found = slices.BinarySearchFunc(t.history, calls.start, func(one minuteOfCalls, start int64) int { return cmp.Compare(one.start, start) })
 		if !found {
 			t.history = slices.Insert(t.history, at, calls)
-			return
+			return rowBytes
 		}
 	}
 	into := &t.history[at]
@@ -32,6 +32,7 @@ func (t *telemetry) addHistory(calls minuteOfCalls) {
 	into.errors += calls.errors
 	into.timed += calls.timed
 	into.totalMS += calls.totalMS
+	return 0
 }
 
 // writeHistory adds the probes and minutes of providers to history that it lacks. Unless everything is wanted, the newest

@@ -73,7 +73,6 @@ func (b *healthBatch) takeBlocks(rows *blockRows, one *telemetry, everything boo
 	coarse := one.coarse.take(all[2].span(), everything)
 	rows.add(one.id, all[1], minutes, one.newestSample)
 	rows.add(one.id, all[2], coarse, one.newestSample)
-	b.held -= minutes.bytes() + coarse.bytes()
 }
 
 // forgetSlots drops blocks whose slots are all too old for their width, as of the provider's last sample. They are looked

@@ -54,7 +54,7 @@ func (p Providers) Project(events []Event, out *Statements) error {
 func pointer(payload eventstore.Typed) eventstore.Typed {
 	copied := reflect.New(reflect.TypeOf(payload))
 	copied.Elem().Set(reflect.ValueOf(payload))
-	return copied.Interface().(eventstore.Typed) //nolint:forcetypeassert // a pointer has its value's methods
+	return copied.Interface().(eventstore.Typed) //nolint:errcheck,forcetypeassert // a pointer has its value's methods
 }
 
 // Fold implements Folder.

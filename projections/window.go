@@ -126,7 +126,7 @@ var errTextFormat = errors.New("the connection delivers events as text; the runn
 // large the sum and how old the batch may be before the last of them.
 const (
 	maxFoldReads = 32
-	maxFoldBytes = 24 << 20
+	maxFoldBytes = 32 << 20
 	maxFoldTime  = 2 * time.Second
 )
 
@@ -141,6 +141,7 @@ type collector struct {
 	// events are those that are kept for Project; fold and decoder take their place where the projector folds.
 	events   []Event
 	fold     Fold
+	event    Event // the one that fold is given
 	decoder  *eventstore.Decoder
 	lastHash []byte
 	handled  bool // whether an earlier window of the batch has events that the projector handles
@@ -162,7 +163,8 @@ func (c *collector) wantsMore() bool {
 // collect takes rows of a query into the window, until the first fault, and returns how many there were.
 func (c *collector) collect(rows pgx.Rows) (read int64, err error) {
 	for rows.Next() {
-		if read++; read == 1 && !isBinary(rows) {
+		read++
+		if read == 1 && !isBinary(rows) {
 			return read, errTextFormat
 		}
 		if c.w.fault != nil || c.w.bad != nil {
@@ -247,7 +249,8 @@ func (c *collector) take(eventType string, position int64, values [][]byte, hash
 
 // sum gives an event to the fold, whose own error is the window's.
 func (c *collector) sum(eventType string, position int64, values [][]byte, hash []byte) error {
-	event := Event{Recorded: eventstore.Recorded{
+	event := &c.event
+	*event = Event{Recorded: eventstore.Recorded{
 		Tenant: c.tenant, Type: eventType, Position: position, Version: integer(values[columnVersion]), EventID: [16]byte(values[columnEventID]),
 		OccurredAt: integer(values[columnOccurredAt]) + postgresEpoch, Data: values[columnData], Hash: hash,
 	}}
@@ -258,7 +261,16 @@ func (c *collector) sum(eventType string, position int64, values [][]byte, hash 
 		}
 		event.Payload = payload
 	}
-	c.w.bad = blamed(func() error { return c.fold.Add(&event) })
+	c.w.bad = c.addToFold()
+	return nil
+}
+
+// addToFold is blamed for Fold.Add, without a closure an event.
+func (c *collector) addToFold() (err error) {
+	defer func() { err = blame(err, recover()) }()
+	if err := c.fold.Add(&c.event); err != nil {
+		return dataError{err}
+	}
 	return nil
 }
 
@@ -295,15 +307,19 @@ func (c *collector) finish() *window {
 
 // blamed runs a projector; its error, or panic, is the fault of the events.
 func blamed(run func() error) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = dataError{fmt.Errorf("the projector panicked: %v", cause)}
-		}
-	}()
+	defer func() { err = blame(err, recover()) }()
 	if err := run(); err != nil {
 		return dataError{err}
 	}
 	return nil
+}
+
+// blame makes a panic, if there was one, an error of the events.
+func blame(err error, panicked any) error {
+	if panicked == nil {
+		return err
+	}
+	return dataError{fmt.Errorf("the projector panicked: %v", panicked)}
 }
 
 // judge holds an event against the one before it and against what this program knows.

@@ -1,6 +1,9 @@
 package providers
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Counts is a Histogram by its non-empty buckets, in ascending order: many times smaller than the Histogram where calls
 // take about as long as each other. The zero value is empty. A count that has come to 2^32 - 1 stays there, which is more
@@ -55,7 +58,7 @@ func (c Counts) Total() (calls, totalMS int64) {
 	return calls, totalMS
 }
 
-func saturated(count int64) uint32 { return uint32(min(count, math.MaxUint32)) }
+func saturated(count int64) uint32 { return uint32(min(count, math.MaxUint32)) } //nolint:gosec // counts are positive
 
 // DigitBase is the base of the digits that AppendDigits yields, which is PostgreSQL's for numeric.
 const DigitBase = 10_000
@@ -78,11 +81,11 @@ func (c Counts) AppendDigits(to []uint16) (digits []uint16, power int) {
 	}
 	next := int(c[len(c)-1].bucket)
 	power = digitsPerBucket*next + 1
-	for i := len(c) - 1; i >= 0; i-- {
-		for ; next > int(c[i].bucket); next-- {
+	for _, one := range slices.Backward(c) {
+		for ; next > int(one.bucket); next-- {
 			to = append(to, 0, 0)
 		}
-		count := min(c[i].count, maxCount)
+		count := min(one.count, maxCount)
 		to = append(to, uint16(count/DigitBase), uint16(count%DigitBase))
 		next--
 	}

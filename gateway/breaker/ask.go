@@ -131,7 +131,7 @@ func (b *Breakers) handOver(ctx context.Context) {
 	defer cancel()
 	now := b.now().UnixMilli()
 	b.entries.Range(func(k, found any) bool {
-		e := found.(*entry)
+		e := found.(*entry) //nolint:errcheck,forcetypeassert // nothing else is stored
 		e.mu.Lock()
 		m := e.local
 		e.local, e.known = nil, false
@@ -139,7 +139,7 @@ func (b *Breakers) handOver(ctx context.Context) {
 		if m == nil || (m.dead == "" && m.state != Open) {
 			return true
 		}
-		name := k.(key)
+		name := k.(key) //nolint:errcheck,forcetypeassert // nothing else is stored
 		_, err := b.run(ctx, request{
 			op: "adopt", tenant: name.tenant, provider: name.provider,
 			settings: Settings{FailureThreshold: m.count, Cooldown: time.Duration(m.cooldown) * time.Millisecond, HalfOpenMax: 1},

@@ -69,7 +69,7 @@ type View struct {
 }
 
 // Tripped says that a call was not let through.
-type Tripped struct {
+type Tripped struct { //nolint:errname // reads as breaker.Tripped
 	// State is a State or a Blocked.
 	State string
 	// RetryAfter is when it is worth asking again.
@@ -146,7 +146,7 @@ func (b *Breakers) hear(payload string) {
 		return // a program that is not ours
 	}
 	if found, ok := b.entries.Load(key{names[0], names[1]}); ok {
-		e := found.(*entry)
+		e := found.(*entry) //nolint:errcheck,forcetypeassert // nothing else is stored
 		e.mu.Lock()
 		e.heard++
 		e.stale = true
@@ -160,10 +160,10 @@ func (b *Breakers) Degraded() bool { return b.outage.Away() }
 func (b *Breakers) entry(tenant, provider string) *entry {
 	k := key{tenant, provider}
 	if found, ok := b.entries.Load(k); ok {
-		return found.(*entry)
+		return found.(*entry) //nolint:errcheck,forcetypeassert // nothing else is stored
 	}
 	found, _ := b.entries.LoadOrStore(k, &entry{})
-	return found.(*entry)
+	return found.(*entry) //nolint:errcheck,forcetypeassert // nothing else is stored
 }
 
 // Peek returns what this node knows without asking anybody; an unknown breaker is closed.
@@ -172,7 +172,7 @@ func (b *Breakers) Peek(tenant, provider string) View {
 	if !ok {
 		return View{State: Closed}
 	}
-	e := found.(*entry)
+	e := found.(*entry) //nolint:errcheck,forcetypeassert // nothing else is stored
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.local != nil {

@@ -20,8 +20,8 @@ type node struct {
 	told []string
 }
 
-func newNode(t testing.TB, client *redis.Client) *node {
-	t.Helper()
+func newNode(tb testing.TB, client *redis.Client) *node {
+	tb.Helper()
 	n := &node{}
 	n.Breakers = New(client, Config{OnTransition: func(c Transition) {
 		n.mu.Lock()
@@ -35,7 +35,7 @@ func newNode(t testing.TB, client *redis.Client) *node {
 		defer close(ended)
 		_ = n.Run(ctx)
 	}()
-	t.Cleanup(func() { cancel(); <-ended })
+	tb.Cleanup(func() { cancel(); <-ended })
 	return n
 }
 
@@ -49,29 +49,28 @@ func (n *node) last() string {
 }
 
 // call makes one call; blocked is the state that kept it away.
-func (n *node) call(t testing.TB, r Result) (blocked string) {
-	t.Helper()
-	permit, err := n.Admit(t.Context(), "acme", "p", usual)
-	var tripped *Tripped
-	if errors.As(err, &tripped) {
+func (n *node) call(tb testing.TB, r Result) (blocked string) {
+	tb.Helper()
+	permit, err := n.Admit(tb.Context(), "acme", "p", usual)
+	if tripped, is := errors.AsType[*Tripped](err); is {
 		if tripped.RetryAfter <= 0 {
-			t.Errorf("retry after %s", tripped.RetryAfter)
+			tb.Errorf("retry after %s", tripped.RetryAfter)
 		}
 		return tripped.State
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	permit.Done(t.Context(), r)
+	permit.Done(tb.Context(), r)
 	return ""
 }
 
 // until waits for something that another goroutine brings about.
-func until(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !true(); <-time.After(time.Millisecond) {
+func until(tb testing.TB, what string, met func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !met(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("never: " + what)
+			tb.Fatal("never: " + what)
 		}
 	}
 }

@@ -16,5 +16,6 @@
 // How many calls are wasted on a provider that fails: one caller after the other, FailureThreshold, and at most one more
 // for each other node that has not yet heard of the opening. Concurrent callers: besides, the calls that were on their
 // way when it opened; on other nodes, those admitted in the milliseconds until the message of the opening arrives, or,
-// should that be lost, until the node's first failure comes back or the entry is a second old.
+// should that be lost, until the node's first failure comes back or the entry, which is a second old by then, has been asked
+// for again beside a call.
 package breaker

@@ -15,24 +15,24 @@ import (
 )
 
 // realRedis starts a redis-server, which has to be there.
-func realRedis(t testing.TB) *redis.Client {
-	t.Helper()
-	c, err := cache.Open(t.Context(), cache.Config{DataDir: t.TempDir()})
+func realRedis(tb testing.TB) *redis.Client {
+	tb.Helper()
+	c, err := cache.Open(tb.Context(), cache.Config{DataDir: tb.TempDir()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	if c.Kind() != cache.KindServer {
-		t.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
+		tb.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
 	}
 	return c.Client()
 }
 
-func inProcess(t testing.TB) (*redis.Client, *miniredis.Miniredis) {
-	t.Helper()
-	server := miniredis.RunT(t)
+func inProcess(tb testing.TB) (*redis.Client, *miniredis.Miniredis) {
+	tb.Helper()
+	server := miniredis.RunT(tb)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
-	t.Cleanup(func() { _ = client.Close() })
+	tb.Cleanup(func() { _ = client.Close() })
 	return client, server
 }
 

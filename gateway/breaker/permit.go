@@ -56,6 +56,7 @@ func (f Failure) result(time.Time) result { return result{outcome: didFail, reas
 func (r RateLimited) result(now time.Time) result {
 	return result{outcome: didLimit, lasts: max(0, r.Until.Sub(now).Milliseconds()), reason: "rate_limit"}
 }
+
 func (d DeadCredential) result(time.Time) result {
 	return result{outcome: didDie, reason: cmp.Or(d.Reason, "dead_credential")}
 }

@@ -189,16 +189,21 @@ func parse(values []string) (answer, error) {
 		return answer{}, fmt.Errorf("the breaker's script answered %d values in place of %d", len(values), answerFields)
 	}
 	var first error
-	number := func(i int) int64 {
-		n, err := strconv.ParseInt(values[i], 10, 64)
+	next := 0
+	text := func() string {
+		next++
+		return values[next-1]
+	}
+	number := func() int64 {
+		n, err := strconv.ParseInt(text(), 10, 64)
 		if err != nil && first == nil {
 			first = fmt.Errorf("read the breaker's answer: %w", err)
 		}
 		return n
 	}
-	a := answer{
-		now: number(0), admitted: values[1] == "1", probe: values[2] == "1", retry: number(3), state: State(values[4]), generation: number(5),
-		failures: int(number(6)), opened: number(7), until: number(8), blocked: Blocked(values[9]), reason: values[10], from: values[11], to: values[12],
+	a := answer{ // evaluated in this order, which is the script's
+		now: number(), admitted: text() == "1", probe: text() == "1", retry: number(), state: State(text()), generation: number(),
+		failures: int(number()), opened: number(), until: number(), blocked: Blocked(text()), reason: text(), from: text(), to: text(),
 	}
 	return a, first
 }

@@ -28,7 +28,7 @@ var ErrUnavailable = errors.New("the budget can't be checked for now; try again 
 var ErrAmount = errors.New("a budget's amounts are from 0 to " + MaxAmount.String())
 
 // Exceeded says that a reservation does not fit. The call may be made cheaper, with a lower max_tokens.
-type Exceeded struct {
+type Exceeded struct { //nolint:errname // reads as budget.Exceeded
 	// Level is the id of the level, Spent what is spent and held there.
 	Level        string
 	Spent, Limit Amount
@@ -147,7 +147,7 @@ func (b *Budgets) reserve(ctx context.Context, r *Reservation, amount Amount, ag
 }
 
 func number(text string) int64 {
-	n, _ := strconv.ParseInt(text, 10, 64) //nolint:errcheck // our own script wrote it
+	n, _ := strconv.ParseInt(text, 10, 64) // our own script wrote it
 	return n
 }
 

@@ -15,24 +15,24 @@ import (
 	"github.com/archonhq/archon/internal/cache"
 )
 
-func realRedis(t testing.TB) *redis.Client {
-	t.Helper()
-	c, err := cache.Open(t.Context(), cache.Config{DataDir: t.TempDir()})
+func realRedis(tb testing.TB) *redis.Client {
+	tb.Helper()
+	c, err := cache.Open(tb.Context(), cache.Config{DataDir: tb.TempDir()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	if c.Kind() != cache.KindServer {
-		t.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
+		tb.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
 	}
 	return c.Client()
 }
 
-func inProcess(t testing.TB) (*redis.Client, *miniredis.Miniredis) {
-	t.Helper()
-	server := miniredis.RunT(t)
+func inProcess(tb testing.TB) (*redis.Client, *miniredis.Miniredis) {
+	tb.Helper()
+	server := miniredis.RunT(tb)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
-	t.Cleanup(func() { _ = client.Close() })
+	tb.Cleanup(func() { _ = client.Close() })
 	return client, server
 }
 
@@ -60,9 +60,9 @@ func (l *log) Base(context.Context) (spent Amount, position int64, err error) {
 
 func (l *log) level(id string, limit Amount) Level { return Level{ID: id, Limit: limit, Base: l.Base} }
 
-func numbers(t testing.TB, client *redis.Client, level string) (spent, held Amount) {
-	t.Helper()
-	got := client.HMGet(t.Context(), Key("acme", level), "spent", "held").Val()
+func numbers(tb testing.TB, client *redis.Client, level string) (spent, held Amount) {
+	tb.Helper()
+	got := client.HMGet(tb.Context(), Key("acme", level), "spent", "held").Val()
 	if got[0] == nil {
 		return 0, 0
 	}
@@ -80,8 +80,7 @@ func TestTwoHundredCallersDoNotOverspendAnAlmostEmptyBudget(t *testing.T) {
 		for i := range 200 {
 			group.Go(func() {
 				r, err := nodes[i%2].Reserve(t.Context(), "acme", []Level{l.level("key:1", MaxAmount), l.level("tenant", MaxAmount)}, 99)
-				var exceeded *Exceeded
-				if errors.As(err, &exceeded) {
+				if _, is := errors.AsType[*Exceeded](err); is {
 					return
 				}
 				if err != nil {
@@ -214,6 +213,50 @@ func TestWhatLapsedCountsInFullUntilTheLedgerSaysOtherwise(t *testing.T) {
 	var exceeded *Exceeded
 	if !errors.As(err, &exceeded) || exceeded.Spent != 8 || exceeded.Limit != 100 || exceeded.Level != "key:1" {
 		t.Errorf("what was settled late does not count: %v", err)
+	}
+}
+
+func TestTheLedgerAndTheCountersCountNoCallTwiceAndForgetNone(t *testing.T) {
+	t.Parallel()
+	client := realRedis(t)
+	b, l := New(client, nil), &log{}
+	level := l.level("key:1", 100)
+	r, err := b.Reserve(t.Context(), "acme", []Level{level}, 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.reserve(t.Context(), &r, 50, false); err != nil {
+		t.Fatalf("sent again: %v", err)
+	}
+	if _, held := numbers(t, client, "key:1"); held != 50 {
+		t.Errorf("sent again, and %d are held", held)
+	}
+	position := l.record(30)
+	if err := b.Reconcile(t.Context(), "acme", level); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Settle(t.Context(), r, 30, position); err != nil {
+		t.Fatal(err)
+	}
+	if spent, held := numbers(t, client, "key:1"); spent != 30 || held != 0 {
+		t.Errorf("in the ledger before it was settled: spent %d, held %d", spent, held)
+	}
+	if r, err = b.Reserve(t.Context(), "acme", []Level{level}, 50); err != nil {
+		t.Fatal(err)
+	}
+	stale, at, err := l.Base(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Settle(t.Context(), r, 5, l.record(5)); err != nil {
+		t.Fatal(err)
+	}
+	level.Base = func(context.Context) (Amount, int64, error) { return stale, at, nil }
+	if err := b.Reconcile(t.Context(), "acme", level); err != nil {
+		t.Fatal(err)
+	}
+	if spent, _ := numbers(t, client, "key:1"); spent != 35 {
+		t.Errorf("a ledger's sum from before the settlement: spent %d", spent)
 	}
 }
 

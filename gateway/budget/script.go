@@ -16,6 +16,7 @@ func Key(tenant, level string) string { return "budget:{" + tenant + "}:" + leve
 // keep is how long Redis keeps a level that nobody uses; it is rebuilt from the ledger then.
 const keep = 24 * time.Hour
 
+//nolint:gochecknoglobals // a constant
 var lua = `
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -54,7 +55,7 @@ local function store(key, l)
 end
 `
 
-// reserveScript takes ARGV id, amount, hold in ms, and limit, blocks, spent and base for each key; the last two are empty
+// reserveScript may come twice, for the client sends it again when it has had no answer. It takes ARGV id, amount, hold in ms, and limit, blocks, spent and base for each key; the last two are empty
 // where the ledger was not asked. It answers "missing" with the number of the level, "exceeded" with number, spent, held
 // and whether reservations have lapsed, or "ok" with the epochs of all
 // and the numbers of those beyond their limit that only warn.
@@ -70,7 +71,7 @@ for i, key in ipairs(KEYS) do
 end
 for i, key in ipairs(KEYS) do
   local l = all[i]
-  if l.spent + l.held + amount > tonumber(ARGV[4 * i]) then
+  if redis.call('HEXISTS', key, 'r:' .. id) == 0 and l.spent + l.held + amount > tonumber(ARGV[4 * i]) then
     if ARGV[4 * i + 1] == '1' then
       return {'exceeded', int(i), int(l.spent), int(l.held), redis.call('HGET', key, 'lapsed') or '0'}
     end
@@ -79,9 +80,10 @@ for i, key in ipairs(KEYS) do
 end
 for i, key in ipairs(KEYS) do
   local l = all[i]
-  l.held = l.held + amount
-  if l.due == 0 or now + hold < l.due then l.due = now + hold end
-  redis.call('HSET', key, 'r:' .. id, int(amount) .. ':' .. int(now + hold))
+  if redis.call('HSETNX', key, 'r:' .. id, int(amount) .. ':' .. int(now + hold)) == 1 then
+    l.held = l.held + amount
+    if l.due == 0 or now + hold < l.due then l.due = now + hold end
+  end
   store(key, l)
 end
 local out = {'ok'}

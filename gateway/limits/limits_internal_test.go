@@ -18,15 +18,15 @@ import (
 )
 
 // realRedis starts a redis-server, which has to be there.
-func realRedis(t testing.TB) *redis.Client {
-	t.Helper()
-	c, err := cache.Open(t.Context(), cache.Config{DataDir: t.TempDir()})
+func realRedis(tb testing.TB) *redis.Client {
+	tb.Helper()
+	c, err := cache.Open(tb.Context(), cache.Config{DataDir: tb.TempDir()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	if c.Kind() != cache.KindServer {
-		t.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
+		tb.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
 	}
 	return c.Client()
 }
@@ -38,11 +38,11 @@ type clock struct {
 	now    time.Time
 }
 
-func newClock(t testing.TB) *clock {
-	t.Helper()
-	c := &clock{server: miniredis.RunT(t), now: time.UnixMilli(1_800_000_000_123)}
+func newClock(tb testing.TB) *clock {
+	tb.Helper()
+	c := &clock{server: miniredis.RunT(tb), now: time.UnixMilli(1_800_000_000_123)}
 	c.client = redis.NewClient(&redis.Options{Addr: c.server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
-	t.Cleanup(func() { _ = c.client.Close() })
+	tb.Cleanup(func() { _ = c.client.Close() })
 	c.pass(0)
 	return c
 }
@@ -58,11 +58,11 @@ func (c *clock) limiter() *Limiter {
 	return l
 }
 
-func take(t testing.TB, l *Limiter, limits ...Limit) Verdict {
-	t.Helper()
-	v, err := l.Take(t.Context(), "acme", limits)
+func take(tb testing.TB, l *Limiter, limits ...Limit) Verdict {
+	tb.Helper()
+	v, err := l.Take(tb.Context(), "acme", limits)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }
@@ -187,11 +187,11 @@ func compare(t *testing.T, client *redis.Client, seed uint64, pass func(ms int64
 	}
 }
 
-func now(t testing.TB, client *redis.Client) int64 {
-	t.Helper()
-	at, err := client.Time(t.Context()).Result()
+func now(tb testing.TB, client *redis.Client) int64 {
+	tb.Helper()
+	at, err := client.Time(tb.Context()).Result()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return at.UnixMilli()
 }

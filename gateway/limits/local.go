@@ -7,10 +7,10 @@ import (
 
 func (l *Limiter) counter(key string) *counter {
 	if found, ok := l.local.Load(key); ok {
-		return found.(*counter)
+		return found.(*counter) //nolint:errcheck,forcetypeassert // nothing else is stored
 	}
 	found, _ := l.local.LoadOrStore(key, &counter{})
-	return found.(*counter)
+	return found.(*counter) //nolint:errcheck,forcetypeassert // nothing else is stored
 }
 
 // book notes what this node took through Redis, so that it does not begin at nothing when it has to go on by itself.
@@ -45,7 +45,7 @@ func (l *Limiter) takeLocally(tenant string, limits []Limit) Verdict {
 			continue // the same limit twice
 		}
 		counters[i].mu.Lock()
-		defer counters[i].mu.Unlock()
+		defer counters[i].mu.Unlock() //nolint:revive,gocritic // held until the end
 	}
 	refusing, longest := -1, int64(0)
 	for i, limit := range limits {
@@ -72,9 +72,10 @@ func (l *Limiter) sweep(now int64) {
 		return
 	}
 	l.local.Range(func(key, found any) bool {
-		c := found.(*counter)
+		c := found.(*counter) //nolint:errcheck,forcetypeassert // nothing else is stored
 		c.mu.Lock()
-		if c.forget(now); c.total == 0 {
+		c.forget(now)
+		if c.total == 0 {
 			l.local.Delete(key)
 		}
 		c.mu.Unlock()

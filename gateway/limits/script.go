@@ -10,6 +10,8 @@ import (
 func Key(tenant, id string) string { return "limits:{" + tenant + "}:" + id }
 
 // lua is what both scripts begin with. A total is read, and only where its oldest slot is over are the slots gone through.
+//
+//nolint:gochecknoglobals // a constant
 var lua = `
 local slot_ms, span = ` + strconv.Itoa(slotMS) + `, ` + strconv.FormatInt(span, 10) + `
 local time = redis.call('TIME')

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strconv"
@@ -193,8 +194,7 @@ func (h *Handler) embeddings(c echo.Context, caller plane.Caller) *plane.Problem
 
 func malformed(err error) *plane.Problem {
 	problem := &plane.Problem{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "invalid_request", Message: "The body can't be read."}
-	var request *dialect.RequestError
-	if errors.As(err, &request) {
+	if request, ok := errors.AsType[*dialect.RequestError](err); ok {
 		problem.Message, problem.Param = request.Message, request.Param
 		if request.Code != "" {
 			problem.Code = request.Code
@@ -220,13 +220,11 @@ func answer(c echo.Context, result *plane.Result) *plane.Problem {
 // describe sets the headers that OpenAI's clients look at.
 func describe(c echo.Context, callID string, verdict *limits.Verdict) {
 	header := c.Response().Header()
-	header.Set("X-Request-Id", callID)
+	header.Set("X-Request-ID", callID)
 	if len(verdict.Levels) == 0 {
 		return // the key has no limits
 	}
-	for name, values := range limits.Headers(*verdict) {
-		header[name] = values
-	}
+	maps.Copy(header, limits.Headers(*verdict))
 }
 
 // list is OpenAI's list of models.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ const (
 	retryWithin = time.Second
 	// retryPause follows a failure of the last provider that does not ask for time.
 	retryPause = 100 * time.Millisecond
-	// settledProbe is for how long a provider that limits rates without saying until when is left alone.
+	// defaultRateLimitPause is for how long a provider that limits rates without saying until when is left alone.
 	defaultRateLimitPause = 5 * time.Second
 )
 
@@ -83,7 +84,7 @@ func (r *run) passedOver() *Problem {
 		return modelNotAllowed()
 	case len(outcomes) == 1 && outcomes[outcomeRateLimited]:
 		return &Problem{
-			Status: 429, Type: typeRateLimit, Code: "rate_limit_exceeded", RetryAfter: r.retryAfter,
+			Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "rate_limit_exceeded", RetryAfter: r.retryAfter,
 			Message: "The rate limits set for the providers of this request are used up.",
 		}
 	}
@@ -130,8 +131,7 @@ func (r *run) ask(ctx context.Context, choice routing.Choice, try func(ctx conte
 }
 
 func asFailure(err error) *dialect.Failure {
-	var failure *dialect.Failure
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*dialect.Failure](err); ok {
 		return failure
 	}
 	return &dialect.Failure{Trigger: dialect.ServerError, Code: "internal", Message: "the attempt failed"}
@@ -200,11 +200,11 @@ func (r *run) resultOf(failure *dialect.Failure) breaker.Result {
 	case dialect.Timeout, dialect.ServerError:
 		return breaker.Failure{Code: failure.Code}
 	case dialect.RateLimit:
-		pause := failure.RetryAfter
-		if pause <= 0 {
-			pause = defaultRateLimitPause
+		alone := failure.RetryAfter
+		if alone <= 0 {
+			alone = defaultRateLimitPause
 		}
-		return breaker.RateLimited{Until: r.Now().Add(pause)}
+		return breaker.RateLimited{Until: r.Now().Add(alone)}
 	case dialect.Dead:
 		return breaker.DeadCredential{Reason: failure.Code}
 	case dialect.BadRequest, dialect.ContentPolicy, dialect.Cancelled:
@@ -241,21 +241,15 @@ func (r *run) failsOver(failure *dialect.Failure) bool {
 
 // worthRetrying waits before a second attempt at the last choice, and tells whether to make it.
 func (r *run) worthRetrying(ctx context.Context, failure *dialect.Failure) bool {
-	pause := retryPause
+	wait := retryPause
 	switch {
 	case failure.Trigger == dialect.RateLimit && failure.RetryAfter > 0 && failure.RetryAfter <= retryWithin:
-		pause = failure.RetryAfter
+		wait = failure.RetryAfter
 	case failure.Trigger == dialect.ServerError && failure.RetryAfter <= retryWithin:
-		pause = max(pause, failure.RetryAfter)
+		wait = max(wait, failure.RetryAfter)
 	default:
 		return false
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	pause(ctx, wait)
+	return ctx.Err() == nil
 }

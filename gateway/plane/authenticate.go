@@ -16,9 +16,9 @@ type OwnedKey struct {
 	keys.Key
 }
 
-// newKeyPatience is how old the configuration may be in which a key is not found: a key works from the moment its answer
-// was sent, and who makes keys up costs a look at the log this often.
-const newKeyPatience = 25 * time.Millisecond
+// lookApart is the least time between two looks at the log for keys that are not found: a key works from the moment its
+// answer was sent, on every node, and who makes keys up waits, and costs a look this often.
+const lookApart = 25 * time.Millisecond
 
 // Authenticate finds the API key of a token. It looks it up in memory.
 func (p *Plane) Authenticate(ctx context.Context, token string) (*OwnedKey, *Problem) {
@@ -26,13 +26,15 @@ func (p *Plane) Authenticate(ctx context.Context, token string) (*OwnedKey, *Pro
 	if !ok {
 		return nil, invalidKey()
 	}
+	arrived := p.Now()
 	snapshot, err := p.Directory.Get(ctx, tenant)
 	if err != nil {
 		return nil, p.fault(ctx, "look an API key up", err)
 	}
 	key, found := snapshot.Keys[id]
-	if !found {
-		if snapshot, err = p.Directory.Since(ctx, tenant, p.Now().Add(-newKeyPatience)); err != nil {
+	if !found && !snapshot.Checked.After(arrived) {
+		pause(ctx, lookApart-p.Now().Sub(snapshot.Checked))
+		if snapshot, err = p.Directory.Since(ctx, tenant, arrived); err != nil {
 			return nil, p.fault(ctx, "look an API key up", err)
 		}
 		key, found = snapshot.Keys[id]
@@ -41,6 +43,15 @@ func (p *Plane) Authenticate(ctx context.Context, token string) (*OwnedKey, *Pro
 		return nil, invalidKey()
 	}
 	return &OwnedKey{Tenant: tenant, Key: key}, nil
+}
+
+func pause(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func invalidKey() *Problem {

@@ -132,7 +132,7 @@ func (p *Plane) whole(
 		outcome = usage.Cancelled
 	}
 	ended := end{outcome: outcome, status: http.StatusOK, usage: completion.Usage}
-	cost := r.complete(ended)
+	cost := r.complete(ctx, ended)
 	result := &Result{CallID: r.recorded.CallID, Completion: completion, Recorded: r.recorded, Provider: s.provider, Limits: r.verdict}
 	if told.before != nil {
 		told.before(result)

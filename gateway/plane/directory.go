@@ -172,7 +172,7 @@ func (d *Directory) look(ctx context.Context, tenant string, entry *tenantEntry)
 	if err != nil {
 		return nil, fmt.Errorf("look after the configuration: %w", err)
 	}
-	next := known
+	var next *Snapshot
 	if known == nil || changed {
 		configuration, err := d.source.Load(ctx, tenant, upTo)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 
 	"github.com/archonhq/archon/domain"
@@ -31,7 +32,7 @@ func (r *run) reserve(ctx context.Context) *Problem {
 	switch {
 	case errors.As(err, &exceeded):
 		return &Problem{
-			Status: 429, Type: typeQuota, Code: "budget_exceeded",
+			Status: http.StatusTooManyRequests, Type: typeQuota, Code: "budget_exceeded",
 			Message: "The budget of this API key is used up: of " + exceeded.Limit.String() + ", " + exceeded.Spent.String() +
 				" are spent or set aside for calls under way. Ask for less with max_tokens, or for a key with a larger budget.",
 		}
@@ -51,7 +52,7 @@ func (r *run) upperBound() (budget.Amount, *Problem) {
 		price, found := r.snapshot.Prices.At(string(r.snapshot.Provider(choice.ProviderID).Config.Type), choice.Model, r.started)
 		if !found {
 			return 0, &Problem{
-				Status: 429, Type: typeQuota, Code: "budget_exceeded", Param: "model",
+				Status: http.StatusTooManyRequests, Type: typeQuota, Code: "budget_exceeded", Param: "model",
 				Message: "This API key has a budget, and a model that would serve this request has no price, so that the budget could not be kept. Set a price for the model, or ask for another one.",
 			}
 		}
@@ -61,7 +62,7 @@ func (r *run) upperBound() (budget.Amount, *Problem) {
 }
 
 // charge puts price and cost of what was consumed into the record.
-func (r *run) charge(tokens domain.Tokens) (cost domain.Amount) {
+func (r *run) charge(ctx context.Context, tokens domain.Tokens) (cost domain.Amount) {
 	r.recorded.Tokens = tokens
 	if tokens.Total() == 0 {
 		return 0
@@ -69,7 +70,7 @@ func (r *run) charge(tokens domain.Tokens) (cost domain.Amount) {
 	price, found := r.snapshot.Prices.At(r.recorded.ProviderType, r.recorded.Model, r.started)
 	if !found {
 		r.recorded.Unpriced = true
-		r.Unpriced(r.caller.Tenant, r.recorded.ProviderType, r.recorded.Model)
+		r.after(ctx, func(ctx context.Context) { r.Unpriced(ctx, r.caller.Tenant, r.recorded.ProviderType, r.recorded.Model) })
 		return 0
 	}
 	encoded, err := json.Marshal(price)

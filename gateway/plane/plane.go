@@ -35,7 +35,7 @@ type Caller struct {
 	DepartmentID string
 }
 
-// Recorder appends what calls came to to the log.
+// Recorder appends to the log what calls came to.
 type Recorder interface {
 	// Record returns once the call is durable, with its position.
 	Record(ctx context.Context, caller Caller, recorded usage.Recorded) (position int64, err error)
@@ -58,8 +58,8 @@ type Config struct {
 	Spend    func(ctx context.Context, tenant, keyID string) (spent budget.Amount, position int64, err error)
 	Recorder Recorder
 	Samples  *Samples
-	// Unpriced is told of a model that was used and has no price. It must not block.
-	Unpriced func(tenant, providerType, model string)
+	// Unpriced is told, after the answer, of a model that was used and has no price.
+	Unpriced func(ctx context.Context, tenant, providerType, model string)
 	// Async records a call after its answer instead of before its last byte: faster, and kill -9 may lose the last calls.
 	Async bool
 	// DefaultMaxTokens is what a call under a budget may generate where neither client nor model say; 0 means 4096.

@@ -11,7 +11,7 @@ import (
 
 // Problem is why a call was not answered, as the client gets it: OpenAI's error format, with a status that OpenAI's
 // clients understand. It holds nothing that the client sent.
-type Problem struct {
+type Problem struct { //nolint:errname // it is what the client gets, and only then an error
 	Status int
 	// Type and Code are OpenAI's words where it has one for the case.
 	Type, Code, Message string
@@ -26,12 +26,11 @@ func (p *Problem) Error() string { return p.Code + ": " + p.Message }
 
 // OpenAI's types of error.
 const (
-	typeInvalid        = "invalid_request_error"
-	typeAuthentication = "authentication_error"
-	typePermission     = "permission_error"
-	typeRateLimit      = "rate_limit_error"
-	typeQuota          = "insufficient_quota"
-	typeServer         = "server_error"
+	typeInvalid    = "invalid_request_error"
+	typePermission = "permission_error"
+	typeRateLimit  = "rate_limit_error"
+	typeQuota      = "insufficient_quota"
+	typeServer     = "server_error"
 )
 
 // Body is the problem as OpenAI writes errors.
@@ -51,10 +50,6 @@ func (p *Problem) Body() []byte {
 	}
 	encoded, _ := json.Marshal(map[string]problem{"error": shown}) //nolint:errchkjson // strings
 	return encoded
-}
-
-func invalidRequest(message, param, code string) *Problem {
-	return &Problem{Status: http.StatusBadRequest, Type: typeInvalid, Code: cmp.Or(code, "invalid_request"), Message: message, Param: param}
 }
 
 // modelNotAllowed is a model that the key is not for.

@@ -43,17 +43,17 @@ func (r *run) served(ctx context.Context, s *serving, firstByte time.Duration, f
 // finish records the call. Where it returns a problem the call is not in the log, and the client must not get the end of
 // its answer.
 func (r *run) finish(ctx context.Context, ended end) (position int64, problem *Problem) {
-	return r.keep(ctx, r.complete(ended))
+	return r.keep(ctx, r.complete(ctx, ended))
 }
 
 // complete fills in what is only known at the end, and returns what the call has cost.
-func (r *run) complete(ended end) domain.Amount {
+func (r *run) complete(ctx context.Context, ended end) domain.Amount {
 	r.recorded.Outcome, r.recorded.Status, r.recorded.Code = ended.outcome, ended.status, ended.code
 	r.recorded.Source, r.recorded.RawUsage = string(ended.usage.Source), ended.usage.Raw
 	if r.recorded.Source == "" {
 		r.recorded.Source = string(dialect.Unknown)
 	}
-	cost := r.charge(ended.usage.Tokens)
+	cost := r.charge(ctx, ended.usage.Tokens)
 	r.recorded.LatencyUS = r.Now().Sub(r.started).Microseconds()
 	return cost
 }

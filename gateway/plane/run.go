@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -102,7 +103,7 @@ func (r *run) admitKey(ctx context.Context, model string) *Problem {
 	r.verdict = verdict
 	if !verdict.Allowed {
 		return &Problem{
-			Status: 429, Type: typeRateLimit, Code: "rate_limit_exceeded", RetryAfter: verdict.RetryAfter,
+			Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "rate_limit_exceeded", RetryAfter: verdict.RetryAfter,
 			Message: "This API key's requests per minute are used up.",
 		}
 	}

@@ -94,7 +94,11 @@ func newWorld(change ...func(*plane.Config)) *world {
 		Budgets:  budget.New(redis.Client(), log),
 		Spend:    func(context.Context, string, string) (budget.Amount, int64, error) { return 0, 0, nil },
 		Recorder: w, Samples: &plane.Samples{Now: time.Now, Log: log, Record: w.sample}, Metrics: metrics, Log: log,
-		Unpriced: func(_, providerType, model string) { w.unpriced = append(w.unpriced, providerType+"/"+model) },
+		Unpriced: func(_ context.Context, _, providerType, model string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.unpriced = append(w.unpriced, providerType+"/"+model)
+		},
 	}
 	for _, c := range change {
 		c(&w.config)

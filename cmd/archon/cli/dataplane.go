@@ -29,6 +29,7 @@ const idleConnsPerProvider = 256
 func (n *node) openCalls(context.Context) error {
 	n.directory = plane.NewDirectory(source{n}, n.log, time.Now)
 	use := n.providers()
+	n.alerts = &commands.Alerts{Handler: use.Handler}
 	metrics, err := plane.NewMetrics(n.metrics)
 	if err != nil {
 		return err //nolint:wrapcheck // says what it did
@@ -48,7 +49,7 @@ func (n *node) openCalls(context.Context) error {
 		}),
 		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), n.log),
 		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler}}, Samples: n.samples,
-		Unpriced: n.unpriced(&commands.Alerts{Handler: use.Handler}), Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
+		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
 	return nil
 }
@@ -116,15 +117,8 @@ func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amoun
 }
 
 // unpriced raises the alert of a model without a price, which costs little where it has been raised already.
-func (n *node) unpriced(raising *commands.Alerts) func(tenant, providerType, model string) {
-	return func(tenant, providerType, model string) {
-		go func() {
-			const within = 10 * time.Second
-			ctx, cancel := context.WithTimeout(context.Background(), within)
-			defer cancel()
-			if err := raising.Raise(ctx, tenant, alerts.Unpriced(providerType, model)); err != nil {
-				n.log.WarnContext(ctx, "alert not raised", slog.Any("error", err))
-			}
-		}()
+func (n *node) unpriced(ctx context.Context, tenant, providerType, model string) {
+	if err := n.alerts.Raise(ctx, tenant, alerts.Unpriced(providerType, model)); err != nil {
+		n.log.WarnContext(ctx, "alert not raised", slog.Any("error", err))
 	}
 }

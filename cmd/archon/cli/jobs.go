@@ -27,7 +27,7 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 		return use.RemoveSecret(ctx, jobCaller(job), providerID) //nolint:wrapcheck // says what it did
 	}))
 	unpriced := &commands.Unpriced{
-		Alerts: &commands.Alerts{Handler: use.Handler}, Prices: n.prices(use.Handler), Waiter: n.runner, Open: n.alertReads().OpenSubjects,
+		Alerts: n.alerts, Prices: n.prices(use.Handler), Waiter: n.runner, Open: n.alertReads().OpenSubjects,
 	}
 	router.Handle(reactions.ResolveUnpricedTopic, reactions.ResolveUnpriced(func(ctx context.Context, job reactions.Job, position int64, moment time.Time) error {
 		return unpriced.Resolve(ctx, jobCaller(job), position, moment) //nolint:wrapcheck // says what it did

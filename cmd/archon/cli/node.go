@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/gateway/breaker"
 	"github.com/archonhq/archon/gateway/plane"
@@ -59,6 +60,8 @@ type node struct {
 	breakers    *breaker.Breakers
 	plane       *plane.Plane
 	transitions transitions
+	// alerts are raised by calls and resolved by jobs.
+	alerts *commands.Alerts
 
 	// closers end the parts in the reverse order of their start.
 	closers []func(ctx context.Context) error
@@ -211,8 +214,17 @@ func (n *node) openLog(context.Context) (err error) {
 // projectors is the one list of projections and reactions.
 func projectors() []projections.Projector {
 	return []projections.Projector{
-		projections.Providers{}, projections.Keys{}, projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.Breakers{}, projections.KeySpend{}, projections.AuditIndex{},
-		reactions.ProbeSchedule{}, reactions.SecretRemoval{}, reactions.AlertResolution{},
+		projections.Providers{},
+		projections.Keys{},
+		projections.Prices{},
+		projections.Routing{},
+		projections.Alerts{},
+		projections.Breakers{},
+		projections.KeySpend{},
+		projections.AuditIndex{},
+		reactions.ProbeSchedule{},
+		reactions.SecretRemoval{},
+		reactions.AlertResolution{},
 	}
 }
 

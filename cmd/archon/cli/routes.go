@@ -29,8 +29,7 @@ func chatOf(request commands.RouteRequest) (*dialect.Chat, error) {
 		return nil, err //nolint:wrapcheck // what was JSON becomes JSON
 	}
 	chat, err := dialect.ParseChat(body)
-	var malformed *dialect.RequestError
-	if errors.As(err, &malformed) {
+	if malformed, ok := errors.AsType[*dialect.RequestError](err); ok {
 		return nil, httpx.Invalid(map[string]any{malformed.Param: malformed.Message})
 	}
 	return chat, err //nolint:wrapcheck // a RequestError, or nil

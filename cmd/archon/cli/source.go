@@ -88,7 +88,7 @@ func (s source) loadRouting(ctx context.Context, tenant string, into *plane.Conf
 		}
 		switch e := payload.(type) {
 		case routing.RulesetReplaced:
-			into.Rules, into.RulesVersion = e.Ruleset, last.Version
+			into.Rules, into.RulesVersion = e.Ruleset.Compiled(), last.Version
 		case routing.FallbackReplaced:
 			into.Fallback, into.FallbackVersion = e.Fallback, last.Version
 		}
