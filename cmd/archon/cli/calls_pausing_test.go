@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 
 	. "github.com/onsi/ginkgo/v2"
 )
@@ -16,6 +17,9 @@ type pausing struct {
 	// begun gets a value with each answer that has begun; they end once goOn is closed.
 	begun chan struct{}
 	goOn  chan struct{}
+	// failing has it answer 500 instead; failed is how often it has.
+	failing atomic.Bool
+	failed  atomic.Int64
 }
 
 func newPausing() *pausing {
@@ -36,6 +40,11 @@ func (p *pausing) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"object":"list","data":[]}`)
+		return
+	}
+	if p.failing.Load() {
+		p.failed.Add(1)
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
 	var sent struct {
