@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -26,15 +27,22 @@ type Environment struct {
 	Rounds     int               `json:"rounds"`
 	Seconds    float64           `json:"seconds,omitempty"`
 	Events     int               `json:"events,omitempty"`
-	PoolSize   int               `json:"pool_size"`
+	PoolSize   int               `json:"pool_size,omitempty"`
+	// Load is the machine's load average of the minute before, where the system tells it.
+	Load float64 `json:"load,omitempty"`
 }
 
 func (s *Scratch) environment(ctx context.Context) (Environment, error) {
+	return describe(ctx, s.DSN())
+}
+
+// describe tells of this machine and the server of dsn.
+func describe(ctx context.Context, dsn string) (Environment, error) {
 	e := Environment{
 		Bench: "environment", CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
 		Go: runtime.Version(), Settings: map[string]string{},
 	}
-	conn, err := pgx.Connect(ctx, s.DSN())
+	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return Environment{}, fmt.Errorf("connect as the owner: %w", err)
 	}
@@ -65,4 +73,15 @@ func cpuModel() string {
 		}
 	}
 	return "unknown"
+}
+
+// loadAverage is that of the last minute, 0 where the system does not tell.
+func loadAverage() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	load, _ := strconv.ParseFloat(first, 64)
+	return load
 }

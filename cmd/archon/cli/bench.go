@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,8 +32,39 @@ func (p Process) benchCommand() *cobra.Command {
 	appends.Flags().IntVar(&seconds, "seconds", 0, "seconds of each of the five rounds of each variant")
 	verify := flags(&cobra.Command{Use: "verify", Short: "Verification beside COPY TO STDOUT of the same rows", Args: cobra.NoArgs, RunE: run(bench.Verify)})
 	project := flags(&cobra.Command{Use: "project", Short: "Catch-up and lag of the provider projections beside COPY", Args: cobra.NoArgs, RunE: run(bench.Project)})
-	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: run(bench.Append, bench.Verify, bench.Project)})
-	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, all)
+	var calls bench.GatewayConfig
+	var callSeconds float64
+	gateway := flags(&cobra.Command{
+		Use: "gateway [--seconds S]", Short: "Calls through a child Archon beside calls to the upstream itself",
+		Long: "Runs `archon dev` in a temporary data folder and an upstream that answers at once, calls both, and compares. Tells on stderr\nhow far it is.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			calls.Duration = time.Duration(callSeconds * float64(time.Second))
+			return p.measureGateway(cmd.Context(), calls, asJSON)
+		},
+	})
+	gateway.Flags().Float64Var(&callSeconds, "seconds", 0, "seconds of each of the rounds of each load (default 5)")
+	gateway.Flags().IntVar(&calls.Rounds, "rounds", 0, "rounds (default 5)")
+	gateway.Flags().IntVar(&calls.Streams, "streams", 0, "streams open at once (default 1000)")
+	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, args []string) error {
+		if err := run(bench.Append, bench.Verify, bench.Project)(cmd, args); err != nil {
+			return err
+		}
+		return p.measureGateway(cmd.Context(), bench.GatewayConfig{}, asJSON)
+	}})
+	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, gateway, all)
+}
+
+// measureGateway measures a child Archon of this same program.
+func (p Process) measureGateway(ctx context.Context, config bench.GatewayConfig, asJSON bool) (err error) {
+	if config.Executable, err = os.Executable(); err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	config.Environ, config.Out, config.Progress, config.JSON = p.Environ, p.Stdout, p.Stderr, asJSON
+	if err := bench.Gateway(ctx, config); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	return nil
 }
 
 // measure runs measurements as the owner of the database, in tables of their own.
