@@ -3,8 +3,9 @@
 # missing, starts no system service, and asks no questions.
 #
 #   tools/setup.sh dev    PostgreSQL >= 15 server programs
-#   tools/setup.sh test   the same, redis-server, a C compiler (the race detector needs cgo), ps and python3 (a second
-#                         implementation of the hash is checked against the published vectors)
+#   tools/setup.sh test   the same, redis-server, a C compiler (the race detector needs cgo), ps, python3 with venv (a second
+#                         implementation of the hash is checked against the published vectors), curl, and node with npm
+#                         (OpenAI's own clients are driven against Archon)
 #
 # redis-server is no part of `dev`: without it Archon keeps that state in its own process.
 set -eu
@@ -49,13 +50,20 @@ have_compiler() {
 		${compiler:-cc} -x c -o /dev/null - >/dev/null 2>&1
 }
 
+# Debian's python3 has venv in a package of its own.
+have_venv() { have python3 && python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
+
+have_node() { have node && have npm; }
+
 missing=
 have_postgres || missing="$missing postgres"
 if [ "$purpose" = test ]; then
 	have_redis || missing="$missing redis"
 	have_compiler || missing="$missing compiler"
 	have ps || missing="$missing ps"
-	have python3 || missing="$missing python3"
+	have_venv || missing="$missing python3"
+	have curl || missing="$missing curl"
+	have_node || missing="$missing node"
 fi
 [ -n "$missing" ] || exit 0
 
@@ -68,7 +76,9 @@ explain() {
 	wants redis && list="${list:+$list; }redis-server, version 7"
 	wants compiler && list="${list:+$list; }a C compiler with the C library's headers"
 	wants ps && list="${list:+$list; }ps (procps)"
-	wants python3 && list="${list:+$list; }python3"
+	wants python3 && list="${list:+$list; }python3 with venv"
+	wants curl && list="${list:+$list; }curl"
+	wants node && list="${list:+$list; }node 18 or later with npm"
 	say "$1"
 	say "Please install: $list. Then run this command again."
 	say "PostgreSQL in an unusual place is found by ARCHON_PG_BIN=/its/bin, everything else by PATH."
@@ -139,7 +149,9 @@ install_with_apt() {
 	wants redis && packages="$packages redis-server"
 	wants compiler && packages="$packages gcc libc6-dev"
 	wants ps && packages="$packages procps"
-	wants python3 && packages="$packages python3"
+	wants python3 && packages="$packages python3 python3-venv"
+	wants curl && packages="$packages curl"
+	wants node && packages="$packages nodejs npm"
 
 	trap release_services EXIT
 	trap 'exit 130' INT
@@ -168,6 +180,8 @@ install_with_brew() {
 	wants postgres && { brew install postgresql@17 || explain "brew could not install postgresql@17."; }
 	wants redis && { brew install redis || explain "brew could not install redis."; }
 	wants python3 && { brew install python3 || explain "brew could not install python3."; }
+	wants curl && { brew install curl || explain "brew could not install curl."; }
+	wants node && { brew install node || explain "brew could not install node."; }
 	wants compiler && explain "The C compiler comes with Apple's tools: xcode-select --install."
 	return 0
 }

@@ -35,7 +35,7 @@ func embeddingsAnswer(request *Embeddings, model string, vectors []json.RawMessa
 		body = strconv.AppendInt(append(body, `{"object":"embedding","index":`...), int64(i), 10)
 		body = append(body, `,"embedding":`...)
 
-		if request.EncodingFormat == "base64" {
+		if request.EncodingFormat == formatBase64 {
 			packed, failure := packVector(vector)
 			if failure != nil {
 				return Completion{}, failure
@@ -54,6 +54,57 @@ func embeddingsAnswer(request *Embeddings, model string, vectors []json.RawMessa
 	body = strconv.AppendInt(append(body, `,"total_tokens":`...), usage.Tokens.Prompt(), 10)
 
 	return Completion{Body: append(body, `}}`...), Usage: usage}, nil
+}
+
+// formatBase64 is the encoding of vectors that OpenAI's own clients ask for unless they are told otherwise.
+const formatBase64 = "base64"
+
+// packVectors packs the vectors of an answer in OpenAI's format that are still arrays: many servers that speak the format
+// overlook that base64 was asked for.
+func packVectors(body []byte) ([]byte, *Failure) {
+	vectors := 0
+
+	for entry := range elements(member(body, "data")) {
+		if kindOf(member(entry, "embedding")) == '[' {
+			vectors++
+		}
+	}
+
+	if vectors == 0 {
+		return body, nil
+	}
+
+	var answer map[string]json.RawMessage
+
+	var entries []map[string]json.RawMessage
+	if json.Unmarshal(body, &answer) != nil || json.Unmarshal(answer["data"], &entries) != nil {
+		return nil, badAnswer()
+	}
+
+	for _, entry := range entries {
+		if kindOf(entry["embedding"]) != '[' {
+			continue
+		}
+
+		packed, failure := packVector(entry["embedding"])
+		if failure != nil {
+			return nil, failure
+		}
+
+		entry["embedding"] = json.RawMessage(`"` + packed + `"`)
+	}
+
+	packed, err := json.Marshal(entries)
+	if err == nil {
+		answer["data"] = packed
+		body, err = json.Marshal(answer)
+	}
+
+	if err != nil {
+		return nil, badAnswer()
+	}
+
+	return body, nil
 }
 
 // packVector is a vector as OpenAI packs it: 32-bit floats, the lowest byte first, in base64.

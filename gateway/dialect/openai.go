@@ -166,7 +166,7 @@ func (openAICodec) embeddings(ctx context.Context, attempt Attempt, request *Emb
 	return newRequest(ctx, attempt, attempt.Target.EmbeddingsEndpoint(attempt.Model), document(fields))
 }
 
-func (openAICodec) embedded(attempt Attempt, _ *Embeddings, body []byte) (Completion, error) {
+func (openAICodec) embedded(attempt Attempt, request *Embeddings, body []byte) (Completion, error) {
 	switch {
 	case !json.Valid(body):
 		return Completion{}, badAnswer()
@@ -176,7 +176,18 @@ func (openAICodec) embedded(attempt Attempt, _ *Embeddings, body []byte) (Comple
 		return Completion{}, badAnswer()
 	}
 
-	return Completion{Body: body, Usage: readUsage(member(body, "usage"))}, nil
+	usage := readUsage(member(body, "usage"))
+
+	if request.EncodingFormat == formatBase64 {
+		packed, failure := packVectors(body)
+		if failure != nil {
+			return Completion{}, failure
+		}
+
+		body = packed
+	}
+
+	return Completion{Body: body, Usage: usage}, nil
 }
 
 func (openAICodec) decoder(attempt Attempt, chat *Chat) streamDecoder {

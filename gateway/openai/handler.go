@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/archonhq/archon/gateway/dialect"
 	"github.com/archonhq/archon/gateway/limits"
 	"github.com/archonhq/archon/gateway/plane"
+	"github.com/archonhq/archon/internal/httpx"
 )
 
 const (
@@ -29,6 +31,10 @@ const (
 
 	defaultRetryAfter = time.Second
 )
+
+// headerRequestID is what OpenAI's clients name a request by, to the one who asks an operator about it: the id of the call,
+// by which it is found in the log, or else of the request.
+const headerRequestID = "X-Request-ID"
 
 // Handler serves /v1. All fields must be set.
 type Handler struct {
@@ -109,9 +115,13 @@ func fail(c echo.Context, problem *plane.Problem) error {
 		// OpenAI's clients read this one first, and would else wait a whole second where less will do.
 		header.Set("Retry-After-Ms", strconv.FormatInt(max(problem.RetryAfter.Milliseconds(), 1), 10))
 	}
+	if problem.Lasting {
+		header.Set("X-Should-Retry", "false") // OpenAI's clients heed it
+	}
 	if problem.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
+	header.Set(headerRequestID, cmp.Or(problem.CallID, httpx.From(c.Request().Context()).RequestID))
 	return c.JSONBlob(problem.Status, problem.Body()) //nolint:wrapcheck // the client has gone
 }
 
@@ -220,7 +230,7 @@ func answer(c echo.Context, result *plane.Result) *plane.Problem {
 // describe sets the headers that OpenAI's clients look at.
 func describe(c echo.Context, callID string, verdict *limits.Verdict) {
 	header := c.Response().Header()
-	header.Set("X-Request-ID", callID)
+	header.Set(headerRequestID, callID)
 	if len(verdict.Levels) == 0 {
 		return // the key has no limits
 	}

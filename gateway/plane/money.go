@@ -32,7 +32,7 @@ func (r *run) reserve(ctx context.Context) *Problem {
 	switch {
 	case errors.As(err, &exceeded):
 		return &Problem{
-			Status: http.StatusTooManyRequests, Type: typeQuota, Code: "budget_exceeded",
+			Status: http.StatusTooManyRequests, Type: typeQuota, Code: "budget_exceeded", Lasting: true,
 			Message: "The budget of this API key is used up: of " + exceeded.Limit.String() + ", " + exceeded.Spent.String() +
 				" are spent or set aside for calls under way. Ask for less with max_tokens, or for a key with a larger budget.",
 		}
@@ -52,7 +52,7 @@ func (r *run) upperBound() (budget.Amount, *Problem) {
 		price, found := r.snapshot.Prices.At(string(r.snapshot.Provider(choice.ProviderID).Config.Type), choice.Model, r.started)
 		if !found {
 			return 0, &Problem{
-				Status: http.StatusTooManyRequests, Type: typeQuota, Code: "budget_exceeded", Param: "model",
+				Status: http.StatusTooManyRequests, Type: typeQuota, Code: "budget_exceeded", Lasting: true, Param: "model",
 				Message: "This API key has a budget, and a model that would serve this request has no price, so that the budget could not be kept. Set a price for the model, or ask for another one.",
 			}
 		}

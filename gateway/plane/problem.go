@@ -17,8 +17,12 @@ type Problem struct { //nolint:errname // it is what the client gets, and only t
 	Type, Code, Message string
 	// Param is the field at fault, mostly empty.
 	Param string
-	// RetryAfter is when it is worth to try again; 0 where that is not known.
+	// RetryAfter is when it is worth to try again; 0 where that is not known. Lasting says that it is in vain until somebody
+	// has changed something.
 	RetryAfter time.Duration
+	Lasting    bool
+	// CallID is the call's, where it has been recorded.
+	CallID string
 }
 
 // Error implements error.
@@ -63,7 +67,7 @@ func modelNotAllowed() *Problem {
 // noProvider is a request that none of the tenant's providers could serve even if all were well.
 func noProvider() *Problem {
 	return &Problem{
-		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "no_provider",
+		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "no_provider", Lasting: true,
 		Message: "No enabled provider supports this request; register one with this model and these capabilities, or change the request.",
 	}
 }
@@ -99,7 +103,7 @@ func problemOf(failure *dialect.Failure) *Problem {
 	case dialect.Timeout:
 		p.Status, p.Code = http.StatusGatewayTimeout, cmp.Or(p.Code, "timeout")
 	case dialect.Dead:
-		p.Status, p.Code = http.StatusBadGateway, "provider_refused"
+		p.Status, p.Code, p.Lasting = http.StatusBadGateway, "provider_refused", true
 		p.Message = "The provider does not accept the gateway's account or credentials; an operator has to mend it."
 	case dialect.ServerError, dialect.Cancelled:
 		p.Status, p.Code = http.StatusBadGateway, cmp.Or(p.Code, "provider_error")

@@ -103,5 +103,7 @@ func (r *run) abandon(ctx context.Context, problem *Problem) *Problem {
 	if _, unrecorded := r.finish(ctx, end{outcome: outcome, status: problem.Status, code: problem.Code}); unrecorded != nil {
 		return unrecorded
 	}
-	return problem
+	named := *problem
+	named.CallID = r.recorded.CallID
+	return &named
 }

@@ -119,6 +119,13 @@ func (w *crowd) cut() int {
 	return w.broken
 }
 
+// refused is how many calls were refused, or ended by an error.
+func (w *crowd) refused() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refusals
+}
+
 // during has n callers call until act returns, and until each of them knows what became of its last call. A caller whose
 // answer was cut off by a node that was killed does not call again.
 func (w *crowd) during(n int, act func()) {

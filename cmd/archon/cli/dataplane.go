@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/internal/config"
 	"github.com/archonhq/archon/internal/netguard"
+	"github.com/archonhq/archon/internal/secrets"
 	"github.com/archonhq/archon/projections"
 )
 
@@ -95,12 +97,19 @@ type recorder struct{ use *commands.Usage }
 
 var _ plane.Recorder = recorder{}
 
-// Record implements plane.Recorder.
+// Record implements plane.Recorder. Where the secret store is away and the caller's key for personal data is not known, the
+// call is recorded without address and user agent: it has been made and has cost what it has cost.
 func (r recorder) Record(ctx context.Context, caller plane.Caller, recorded usage.Recorded) (int64, error) {
-	return r.use.Record(ctx, commands.Caller{ //nolint:wrapcheck // says what it did
+	by := commands.Caller{
 		Tenant: caller.Tenant, Actor: caller.Actor, Roles: caller.Roles, Method: caller.Method, Path: caller.Path, Status: recorded.Status,
 		CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent,
-	}, recorded)
+	}
+	position, err := r.use.Record(ctx, by, recorded)
+	if errors.Is(err, secrets.ErrUnavailable) {
+		by.IP, by.UserAgent = "", ""
+		position, err = r.use.Record(ctx, by, recorded)
+	}
+	return position, err //nolint:wrapcheck // says what it did
 }
 
 // keySpend is what a key has spent according to the whole log, for a budget whose counter is lost.
