@@ -18,7 +18,7 @@ var _ = Describe("curl", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	var c *sdkUser
 	BeforeAll(func() {
 		found("curl", "apt-get install curl, or brew install curl.")
-		s = surfaceOf(install().start())
+		s = surfaceOf(install("ARCHON_CALL_IDLE_TIMEOUT=10m").start()) // longer than anything here waits
 	})
 	BeforeEach(func() { c = sdkUserOf(s, gateway.OpenAI) })
 
