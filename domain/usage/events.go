@@ -48,6 +48,11 @@ type Attempt struct {
 	FirstByteUS int64 `json:"first_byte_us,omitempty"`
 	// Error is what went wrong, with key-like parts removed.
 	Error string `json:"error,omitempty"`
+	// Tokens are what an attempt consumed that did not end in an answer, Source who counted, and CostUSD what it cost: the
+	// provider withheld what it wrote, or was given up while it was working. Absent where that is nothing.
+	Tokens  domain.Tokens `json:"tokens,omitzero"`
+	Source  string        `json:"usage_source,omitempty"`
+	CostUSD string        `json:"cost_usd,omitempty"`
 }
 
 // Recorded says what a call came to.
@@ -79,6 +84,7 @@ type Recorded struct {
 	// Decision is the routing decision with everything it rested on (package routing: Record).
 	Decision json.RawMessage `json:"decision,omitempty"`
 
+	// Tokens are what the attempt that answered has consumed; others have their own.
 	Tokens domain.Tokens `json:"tokens"`
 	// Source says who counted: "provider", "estimated" or "none". RawUsage is the provider's own usage object.
 	Source   string          `json:"usage_source"`
@@ -86,7 +92,7 @@ type Recorded struct {
 	// Price is the price that was used (package prices: Price); absent where the model has none, then CostUSD is empty too
 	// and Unpriced is set, if anything was consumed.
 	Price json.RawMessage `json:"price,omitempty"`
-	// CostUSD is a decimal with ten places.
+	// CostUSD is what the call has cost, all attempts together: a decimal with ten places.
 	CostUSD  string `json:"cost_usd,omitempty"`
 	Unpriced bool   `json:"unpriced,omitempty"`
 

@@ -102,6 +102,9 @@ type Failure struct { //nolint:errname // not only errors: it says what may be t
 	RetryAfter time.Duration
 	// Param names the request's field at fault, in OpenAI's sense; mostly empty.
 	Param string
+	// Usage is what the attempt has consumed all the same, as far as that is known: the provider worked and withheld its
+	// answer, or was working when it was given up. Zero where it refused, or was never reached.
+	Usage Usage
 }
 
 // Error implements error.

@@ -29,7 +29,8 @@ func (c *Chat) EstimatedPromptTokens() int64 {
 		tokens += messageTokens + textTokens(tool.Name) + textTokens(tool.Description) + jsonTokens(tool.Parameters)
 	}
 
-	tokens += jsonTokens(c.Fields["functions"])
+	// Recordings and files in base64 have fewer tokens than that; what is a field of its own has hardly any bytes.
+	tokens += bytesToTokens(c.foreignBytes)
 
 	if c.JSONSchema != nil {
 		tokens += jsonTokens(c.JSONSchema.Schema)

@@ -58,7 +58,7 @@ func (s *Stream) begin() error {
 	}
 
 	if len(s.held) == 0 {
-		return s.fail(&Failure{Trigger: ServerError, Code: codeBadAnswer, Message: "the provider's answer is empty"})
+		return s.fail(&Failure{Trigger: ServerError, Code: CodeBadAnswer, Message: "the provider's answer is empty"})
 	}
 
 	s.delivered = true
@@ -196,8 +196,15 @@ func (s *Stream) usageChunk() []byte {
 	return usageChunk(s.heading, usageObject(s.Usage()))
 }
 
+// fail ends the stream. What was consumed until then is known where the provider has counted; where it was given up, or
+// broke off, an estimate takes its place. An error of its own, or nothing at all, is no sign that a model has worked.
 func (s *Stream) fail(failure *Failure) *Failure {
 	s.failure = failure
+
+	gaveUp := failure.Trigger == Timeout || failure.Trigger == Cancelled || failure.Trigger == ContentPolicy
+	if gaveUp || s.content > 0 || s.decoder.usage().Source == Reported {
+		failure.Usage = s.Usage()
+	}
 
 	return failure
 }

@@ -68,7 +68,7 @@ func (c *ChatCall) wants(streamed bool) wants {
 	needs.JSONMode = needs.JSONMode || c.Needs.JSONMode
 	needs.Streaming = streamed || c.Needs.Streaming
 	return wants{
-		kind: usage.Chat, streamed: streamed, maxOutput: c.Chat.MaxTokens,
+		kind: usage.Chat, streamed: streamed, maxOutput: c.Chat.MaxTokens, choices: c.Chat.N,
 		request: routing.Request{
 			Model: c.Chat.Model, Needs: capabilities(needs), PromptTokens: c.Chat.EstimatedPromptTokens(),
 			MaxCostPer1k: c.MaxCostPer1k, MaxLatencyMS: c.MaxLatencyMS,
@@ -91,7 +91,7 @@ type EmbeddingsCall struct {
 
 // Embed answers an embeddings request. The result is nil where there is a problem.
 func (p *Plane) Embed(ctx context.Context, call EmbeddingsCall) (*Result, *Problem) {
-	wanted := wants{kind: usage.Embeddings, request: routing.Request{
+	wanted := wants{kind: usage.Embeddings, choices: 1, request: routing.Request{
 		Model: call.Embeddings.Model, Needs: capabilities(dialect.Needs{Embeddings: true}), PromptTokens: call.Embeddings.EstimatedPromptTokens(),
 	}}
 	return p.whole(ctx, call.Caller, wanted, observers{}, func(ctx context.Context, attempt dialect.Attempt) (dialect.Completion, error) {
