@@ -121,8 +121,9 @@ func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amoun
 	if err := n.runner.Wait(ctx, tenant, head.Position, projections.KeySpendName); err != nil {
 		return 0, 0, err //nolint:wrapcheck // says what it waited for
 	}
-	spent, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
-	return budget.FromE10(int64(spent)), head.Position, err //nolint:wrapcheck // says what it read
+	// The sum may show more by now than was waited for: what is in it must not be added once more when it is settled.
+	spent, position, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
+	return budget.FromE10(int64(spent)), position, err //nolint:wrapcheck // says what it read
 }
 
 // unpriced raises the alert of a model without a price, which costs little where it has been raised already.
