@@ -45,7 +45,7 @@ func (KeySpend) Project(events []Event, out *Statements) error {
 	byKey := map[string]*spending{}
 	for i := range events {
 		recorded, ok := events[i].Payload.(usage.Recorded)
-		if !ok || recorded.KeyID == "" {
+		if !ok || recorded.KeyID == "" || recorded.Outcome == usage.Refused {
 			continue
 		}
 		one, found := byKey[recorded.KeyID]

@@ -33,6 +33,9 @@ const (
 	Incomplete Outcome = "incomplete"
 	// Cancelled: the client went away; what the provider sent until then, or until the drain's bound, is counted.
 	Cancelled Outcome = "cancelled"
+	// Refused: what the caller may do, its rate limit or its budget forbade the call, or the budget could not be asked. No
+	// provider was.
+	Refused Outcome = "refused"
 )
 
 // Attempt is one try of one provider.
@@ -100,6 +103,9 @@ type Recorded struct {
 	// microseconds, 0 where there was none.
 	LatencyUS    int64 `json:"latency_us"`
 	FirstTokenUS int64 `json:"first_token_us,omitempty"`
+
+	// Suppressed is how many refused calls of the tenant before this one are not in the log, because there were too many.
+	Suppressed int64 `json:"suppressed,omitempty"`
 }
 
 // EventType implements domain.Event.

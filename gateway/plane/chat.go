@@ -109,11 +109,13 @@ type observers struct {
 func (p *Plane) whole(
 	ctx context.Context, caller Caller, wanted wants, told observers, try func(ctx context.Context, attempt dialect.Attempt) (dialect.Completion, error),
 ) (*Result, *Problem) {
+	p.underway.begin()
+	defer p.underway.end()
 	r, problem := p.begin(ctx, caller, wanted)
 	if problem != nil {
 		return nil, problem
 	}
-	work, cancel := draining(ctx)
+	work, cancel := p.draining(ctx)
 	defer cancel()
 	var completion dialect.Completion
 	s, problem := r.through(ctx, work, func(ctx context.Context, attempt dialect.Attempt) (err error) {
@@ -143,15 +145,17 @@ func (p *Plane) whole(
 	return result, nil
 }
 
-// draining is what attempts run under: it ends a while after the client has gone.
-func draining(client context.Context) (context.Context, context.CancelFunc) {
+// draining is what attempts run under: it ends a while after the client has gone, and when the plane has to stop.
+func (p *Plane) draining(client context.Context) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancel(context.WithoutCancel(client))
 	stop := context.AfterFunc(client, func() {
 		timer := time.AfterFunc(drainTimeout, cancel)
 		context.AfterFunc(work, func() { timer.Stop() })
 	})
+	forget := context.AfterFunc(p.stopping, cancel)
 	return work, func() {
 		stop()
+		forget()
 		cancel()
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway"
 	"github.com/archonhq/archon/gateway/gatewaytest"
 	"github.com/archonhq/archon/gateway/plane"
@@ -137,6 +138,8 @@ var _ = Describe("An API key", func() {
 		Expect(problem.Status).To(Equal(http.StatusTooManyRequests))
 		Expect(problem.RetryAfter).To(And(BeNumerically(">", 0), BeNumerically("<=", time.Minute+time.Second)))
 		Expect(w.calls()).To(HaveLen(int(limit)))
+		Eventually(func() []usage.Recorded { w.mu.Lock(); defer w.mu.Unlock(); return w.refused }).WithTimeout(bound).Should(ConsistOf(And(
+			HaveField("Outcome", usage.Refused), HaveField("Code", "rate_limit_exceeded"), HaveField("KeyID", key.ID), HaveField("Attempts", BeEmpty()))))
 	})
 
 	It("never spends more than its budget, however many call at once", func(ctx context.Context) {

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/archonhq/archon/domain"
@@ -98,6 +99,19 @@ func (r *run) settleBehind(ctx context.Context, cost domain.Amount, position int
 		return
 	}
 	r.after(ctx, func(ctx context.Context) { r.settle(ctx, cost, position) })
+}
+
+// refuse records, behind the answer, a call that was refused before anybody was asked, and returns the problem.
+func (r *run) refuse(ctx context.Context, problem *Problem) *Problem {
+	took := r.Now().Sub(r.started)
+	r.recorded.Outcome, r.recorded.Status, r.recorded.Code, r.recorded.LatencyUS = usage.Refused, problem.Status, problem.Code, took.Microseconds()
+	r.Metrics.call(r.recorded.Kind, usage.Refused, took)
+	r.after(ctx, func(ctx context.Context) {
+		if err := r.Recorder.Refuse(ctx, r.caller, r.recorded); err != nil {
+			r.Log.WarnContext(ctx, "refused call not recorded", slog.Any("error", err))
+		}
+	})
+	return problem
 }
 
 // abandon records a call that no provider has answered, and returns the problem that the client gets.

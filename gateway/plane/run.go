@@ -84,11 +84,11 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 		return nil, p.fault(ctx, "read the configuration", err)
 	}
 	if problem := r.admitKey(ctx, wanted.request.Model); problem != nil {
-		return nil, problem
+		return nil, r.refuse(ctx, problem)
 	}
 	r.decide(wanted.request)
 	if problem := r.reserve(ctx); problem != nil {
-		return nil, problem
+		return nil, r.refuse(ctx, problem)
 	}
 	return r, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -72,9 +73,15 @@ type world struct {
 	health        map[string]providers.Status
 	recorded      []usage.Recorded
 	recordErr     error
+	refused       []usage.Recorded
 	samples       []providers.Sampled
 	unpriced      []string
 	logged        *locked
+}
+
+// client is one that may call this machine.
+func client() *http.Client {
+	return netguard.NewClient(netguard.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, netguard.Options{})
 }
 
 func newWorld(change ...func(*plane.Config)) *world {
@@ -86,10 +93,9 @@ func newWorld(change ...func(*plane.Config)) *world {
 	metrics, err := plane.NewMetrics(prometheus.NewRegistry())
 	Expect(err).NotTo(HaveOccurred())
 	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	client := netguard.NewClient(netguard.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, netguard.Options{})
 	w.config = plane.Config{
 		Directory: plane.NewDirectory(w, log, time.Now), Targets: w,
-		Dialect:  dialect.NewClient(client, "archon-test", dialect.Timeouts{FirstByte: 2 * time.Second, Idle: 2 * time.Second}),
+		Dialect:  dialect.NewClient(client(), "archon-test", dialect.Timeouts{FirstByte: 2 * time.Second, Idle: 2 * time.Second}),
 		Breakers: breaker.New(redis.Client(), breaker.Config{Log: log}), Limiter: limits.New(redis.Client(), limits.Config{Log: log}),
 		Budgets:  budget.New(redis.Client(), log),
 		Spend:    func(context.Context, string, string) (budget.Amount, int64, error) { return 0, 0, nil },
@@ -171,6 +177,14 @@ func (w *world) Record(_ context.Context, _ plane.Caller, recorded usage.Recorde
 	}
 	w.recorded = append(w.recorded, recorded)
 	return int64(len(w.recorded)), nil
+}
+
+// Refuse implements plane.Recorder.
+func (w *world) Refuse(_ context.Context, _ plane.Caller, recorded usage.Recorded) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = append(w.refused, recorded)
+	return nil
 }
 
 func (w *world) sample(_ context.Context, _ string, sample providers.Sampled) error {

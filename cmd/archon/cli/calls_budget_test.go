@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/archonhq/archon/domain"
+	calls "github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway"
 	"github.com/archonhq/archon/gateway/gatewaytest"
 )
@@ -63,6 +64,17 @@ var _ = Describe("Calls under a budget that is nearly spent", Label("e2e"), func
 			Expect(answer.code()).To(Equal("budget_exceeded"))
 			Expect(answer.body).To(ContainSubstring(`"insufficient_quota"`))
 		}
+		refused := func() (sum int64) {
+			for _, call := range c.calls() {
+				if call.Outcome == calls.Refused {
+					Expect(call.Code).To(Equal("budget_exceeded"))
+					sum += 1 + call.Suppressed
+				}
+			}
+			return sum
+		}
+		Eventually(refused).WithTimeout(bound).Should(BeNumerically(">=", 1))
+		Expect(refused()).To(BeNumerically("<=", many-passed))
 		sum, answered := spent(c)
 		Expect(passed).To(And(BeNumerically(">", 0), Equal(answered), BeNumerically("<", many)))
 		Expect(sum).To(BeNumerically("<=", limit))
