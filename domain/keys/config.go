@@ -16,8 +16,8 @@ const (
 	maxModels          = 1000
 	maxModelBytes      = 200
 	maxRPM             = 1_000_000_000
-	// maxBudgetNanoUSD is 100 million dollars.
-	maxBudgetNanoUSD = 100_000_000 * int64(domain.USD/domain.NanoUSD)
+	// MaxBudgetNanoUSD is what can be counted to the nano-USD in doubles, which is what Redis counts in (gateway/budget).
+	MaxBudgetNanoUSD = 9_007_199 * int64(domain.USD/domain.NanoUSD)
 )
 
 // Config is what an administrator decides about a key.
@@ -63,8 +63,8 @@ func (c Config) problem(now time.Time) error {
 	if c.RateLimitRPM != nil && (*c.RateLimitRPM < 1 || *c.RateLimitRPM > maxRPM) {
 		note("rate_limit_rpm", "must be between 1 and 1000000000, or null for no limit")
 	}
-	if c.BudgetNanoUSD != nil && (*c.BudgetNanoUSD < 0 || *c.BudgetNanoUSD > maxBudgetNanoUSD) {
-		note("budget_usd", "must be between 0 and 100000000, or null for no limit")
+	if c.BudgetNanoUSD != nil && (*c.BudgetNanoUSD < 0 || *c.BudgetNanoUSD > MaxBudgetNanoUSD) {
+		note("budget_usd", "must be between 0 and 9007199, or null for no limit")
 	}
 	if c.ExpiresAt != nil {
 		note("expires_at", expiryProblem(*c.ExpiresAt, now))

@@ -12,6 +12,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/internal/cache"
 )
 
@@ -257,6 +258,26 @@ func TestTheLedgerAndTheCountersCountNoCallTwiceAndForgetNone(t *testing.T) {
 	}
 	if spent, _ := numbers(t, client, "key:1"); spent != 35 {
 		t.Errorf("a ledger's sum from before the settlement: spent %d", spent)
+	}
+}
+
+func TestTheLargestBudgetOfAKeyIsHeldToTheNanoUSD(t *testing.T) {
+	t.Parallel()
+	b, l := New(realRedis(t), nil), &log{}
+	level := l.level("key:1", Amount(keys.MaxBudgetNanoUSD))
+	r, err := b.Reserve(t.Context(), "acme", []Level{level}, level.Limit-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exceeded *Exceeded
+	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 2); !errors.As(err, &exceeded) || exceeded.Spent != level.Limit-1 {
+		t.Errorf("a nano-USD too much: got %v", err)
+	}
+	if err := b.Settle(t.Context(), r, level.Limit-1, l.record(level.Limit-1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 1); err != nil {
+		t.Errorf("the last nano-USD: got %v", err)
 	}
 }
 
