@@ -117,9 +117,6 @@ func (d *DataPlane) Statuses(ctx context.Context, tenant string) (map[string]pro
 // spentRow is a row of api_key_spend.
 type spentRow struct{ Spent string }
 
-// spentPlaces are the decimal places of what was spent.
-const spentPlaces = 10
-
 // SpentBy is what a key has spent as far as the read table shows.
 func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (domain.Amount, error) {
 	rows, err := query[spentRow](ctx, d.Providers.Database, tenant, `select spent_usd::text as spent from api_key_spend where tenant_id = $1 and key_id = $2`, keyID)
@@ -129,7 +126,7 @@ func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (domain.A
 	if len(rows) == 0 {
 		return 0, nil
 	}
-	spent, err := domain.ParseAmount(rows[0].Spent, spentPlaces)
+	spent, err := domain.ParseAmount(rows[0].Spent, domain.AmountPlaces)
 	if err != nil {
 		return 0, fmt.Errorf("read what a key has spent: %w", err)
 	}

@@ -37,9 +37,6 @@ var (
 	errTwice   = errors.New("is listed twice")
 )
 
-// listDecimals are the decimal places that a price in the list may have.
-const listDecimals = 10
-
 // readList reads prices.csv, in whose order a model's tiers follow its ordinary price.
 func readList(file []byte) ([]Price, error) {
 	reader := csv.NewReader(bytes.NewReader(file))
@@ -99,7 +96,7 @@ func readRow(row []string) (price Price, above int64, err error) {
 		if text == "" {
 			continue
 		}
-		amount, err := domain.ParseAmount(text, listDecimals)
+		amount, err := domain.ParseAmount(text, domain.AmountPlaces)
 		if err != nil {
 			return price, 0, fmt.Errorf("%s: %w", columns[4+i], err)
 		}
