@@ -311,12 +311,7 @@ func (p *Providers) complete(config providers.Config, secret ProviderSecret) (pr
 	for field, reason := range problems {
 		details[field] = reason
 	}
-	if len(details) > 0 {
-		return config, secret, &domain.Refusal{
-			Kind: domain.Invalid, Code: "validation_failed", Message: "The provider's configuration is not valid.", Details: details,
-		}
-	}
-	return config, secret, nil
+	return config, secret, domain.InvalidFields("The provider's configuration is not valid.", details)
 }
 
 func newProviderID() (string, error) {
