@@ -60,9 +60,9 @@ func readList(file []byte) ([]Price, error) {
 			return nil, fmt.Errorf("%s %s %s: %w", row[0], row[1], row[2], err)
 		}
 	}
-	slices.SortFunc(prices, compare)
+	slices.SortFunc(prices, Compare)
 	for i := range prices[:max(0, len(prices)-1)] {
-		if compare(prices[i], prices[i+1]) == 0 {
+		if Compare(prices[i], prices[i+1]) == 0 {
 			return nil, fmt.Errorf("%s %s: %w", prices[i].ProviderType, prices[i].Model, errTwice)
 		}
 	}
@@ -74,7 +74,7 @@ func addTier(prices []Price, tier Price, above int64) error {
 		return errOrder
 	}
 	last := &prices[len(prices)-1]
-	if compare(*last, tier) != 0 || (len(last.Tiers) > 0 && last.Tiers[len(last.Tiers)-1].AbovePromptTokens >= above) {
+	if Compare(*last, tier) != 0 || (len(last.Tiers) > 0 && last.Tiers[len(last.Tiers)-1].AbovePromptTokens >= above) {
 		return errOrder
 	}
 	last.Tiers = append(last.Tiers, Tier{AbovePromptTokens: above, Rates: tier.Rates})
