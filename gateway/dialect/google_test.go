@@ -199,7 +199,7 @@ func TestGoogleSeveralChoices(t *testing.T) {
 		t.Errorf("got %s, %v", chunks, err)
 	}
 
-	if _, err := decoder.end(); err == nil {
+	if err := decoder.end(); err == nil {
 		t.Error("choice 0 has not ended")
 	}
 }
