@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -258,7 +259,7 @@ func TestGoogleFailures(t *testing.T) {
 		"away":       {503, "UNAVAILABLE", `{}`, ServerError, 0},
 		"late":       {504, "DEADLINE_EXCEEDED", `{}`, Timeout, 0},
 	} {
-		body := `{"error": {"code": ` + itoa(example.status) + `, "message": "why", "status": "` + example.word + `", "details": [` + example.detail + `]}}`
+		body := `{"error": {"code": ` + strconv.Itoa(example.status) + `, "message": "why", "status": "` + example.word + `", "details": [` + example.detail + `]}}`
 
 		for form, text := range map[string]string{"object": body, "array": "[" + body + "]"} {
 			failure := wantFailure(t, name+" as "+form, googleCodec{}.failure(attempt, example.status, http.Header{}, []byte(text)), example.want)
