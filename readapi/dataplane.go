@@ -120,9 +120,6 @@ type spentRow struct {
 	Position int64
 }
 
-// spentPlaces are the decimal places of what was spent.
-const spentPlaces = 10
-
 // SpentBy is what a key has spent as far as the read table shows, and the position of the log up to which it does.
 func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (spent domain.Amount, position int64, err error) {
 	rows, err := query[spentRow](ctx, d.Providers.Database, tenant, `select
@@ -131,7 +128,7 @@ func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (spent do
 	if err != nil {
 		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
 	}
-	if spent, err = domain.ParseAmount(rows[0].Spent, spentPlaces); err != nil {
+	if spent, err = domain.ParseAmount(rows[0].Spent, domain.AmountPlaces); err != nil {
 		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
 	}
 	return spent, rows[0].Position, nil

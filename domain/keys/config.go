@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/archonhq/archon/domain"
 )
@@ -55,9 +54,9 @@ func (c Config) problem(now time.Time) error {
 			details[field] = reason
 		}
 	}
-	note("name", textProblem(c.Name, maxNameRunes))
+	note("name", domain.NameProblem(c.Name, maxNameRunes))
 	if c.DepartmentID != nil {
-		note("department_id", textProblem(*c.DepartmentID, maxDepartmentRunes))
+		note("department_id", domain.NameProblem(*c.DepartmentID, maxDepartmentRunes))
 	}
 	note("models", modelsProblem(c.Models))
 	if c.RateLimitRPM != nil && (*c.RateLimitRPM < 1 || *c.RateLimitRPM > maxRPM) {
@@ -69,10 +68,7 @@ func (c Config) problem(now time.Time) error {
 	if c.ExpiresAt != nil {
 		note("expires_at", expiryProblem(*c.ExpiresAt, now))
 	}
-	if len(details) == 0 {
-		return nil
-	}
-	return &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "The key's configuration is not valid.", Details: details}
+	return domain.InvalidFields("The key's configuration is not valid.", details)
 }
 
 // latestExpiry is the end of what times are written as everywhere.
@@ -84,18 +80,6 @@ func expiryProblem(at, now time.Time) string {
 		return "must be in the future"
 	case at.After(latestExpiry):
 		return "must be before the year 10000; leave it out for a key that does not expire"
-	}
-	return ""
-}
-
-func textProblem(text string, maxRunes int) string {
-	switch {
-	case strings.TrimSpace(text) == "":
-		return "must not be empty"
-	case utf8.RuneCountInString(text) > maxRunes:
-		return "must be at most 200 characters long"
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return "must not contain control characters"
 	}
 	return ""
 }

@@ -148,7 +148,7 @@ type streamDecoder interface {
 	// its business: [Stream] appends it where the client wants it, made from usage.
 	event(name string, data []byte) (chunks [][]byte, done bool, err error)
 	// end is called when the bytes end; it returns a *Failure where the answer is not complete.
-	end() (chunks [][]byte, err error)
+	end() error
 	// usage is what was counted so far; the zero Usage where the provider has said nothing, which Stream then estimates.
 	usage() Usage
 }

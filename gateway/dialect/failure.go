@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 )
@@ -102,5 +101,3 @@ func withheld() *Failure {
 		Message: "the provider's content filter withheld the answer",
 	}
 }
-
-func validJSON(data []byte) bool { return json.Valid(data) }

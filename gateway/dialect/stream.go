@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -82,7 +83,9 @@ func (s *Stream) Next() (chunk []byte, err error) {
 // Usage is what was counted so far, estimated where the provider has not said.
 func (s *Stream) Usage() Usage {
 	usage := s.decoder.usage()
-	usage.fill(s.chat.EstimatedPromptTokens(), bytesToTokens(s.content))
+	if usage.Source != Reported {
+		usage.fill(s.chat.EstimatedPromptTokens(), bytesToTokens(s.content))
+	}
 
 	return usage
 }
@@ -153,12 +156,11 @@ func (s *Stream) event() error {
 
 // finished is what the end of the bytes amounts to.
 func (s *Stream) finished() error {
-	chunks, err := s.decoder.end()
-	if err != nil {
+	if err := s.decoder.end(); err != nil {
 		return s.fail(asFailure(err).hiding(s.chat))
 	}
 
-	s.pending, s.ended = chunks, true
+	s.ended = true
 
 	return nil
 }
@@ -210,4 +212,4 @@ func (s *Stream) fail(failure *Failure) *Failure {
 }
 
 // isWhole tells whether an event that nothing terminated is still all there.
-func isWhole(data []byte) bool { return isDone(data) || validJSON(data) }
+func isWhole(data []byte) bool { return isDone(data) || json.Valid(data) }
