@@ -29,11 +29,7 @@ func (b *Breakers) ask(ctx context.Context, e *entry, r request) (decided, error
 		e.mu.Unlock()
 		a, err := b.run(ctx, r)
 		if err == nil {
-			if b.outage.Worked(ctx) {
-				b.handOver(ctx) // which may change what has just been answered: whoever comes next asks again
-			} else {
-				e.learn(a, heard)
-			}
+			b.worked(ctx, e, a, heard)
 			return decided{answer: a}, nil
 		}
 		if ctx.Err() != nil && r.op == "admit" {
@@ -42,6 +38,15 @@ func (b *Breakers) ask(ctx context.Context, e *entry, r request) (decided, error
 		b.outage.Failed(ctx, err)
 	}
 	return decided{answer: b.decide(e, r), local: true}, nil
+}
+
+// worked keeps what Redis has answered. heard is what had been heard when it was asked.
+func (b *Breakers) worked(ctx context.Context, e *entry, a answer, heard int64) {
+	if !b.outage.Worked(ctx) {
+		e.learn(a, heard)
+		return
+	}
+	b.handOver(ctx) // which may change what has just been answered: whoever comes next asks again
 }
 
 // run runs the script.
