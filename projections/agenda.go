@@ -31,10 +31,10 @@ type entry struct {
 	// waiting counts the goroutines that wait for a round of this key.
 	waiting int
 	// Only the serving goroutine: where the last batch left the key, and the end of the smallest range of events that is
-	// known to hold a poison event, or 0; found is whether the last batch that moved the checkpoint had events that the
-	// projection handles.
+	// known to hold a poison event, or 0; handled is how many events that the projection handles were in the last batch that
+	// moved the checkpoint.
 	at, suspect int64
-	found       bool
+	handled     int
 }
 
 // maxEntries bounds how many keys a node remembers; past it idle ones are forgotten, which costs nothing but a lookup.
@@ -43,6 +43,13 @@ const maxEntries = 1 << 16
 // unconcerned is how many times longer a projection is left alone whose last batch had nothing for it: most of what a busy
 // tenant appends concerns two or three projections, and the others only move their checkpoints.
 const unconcerned = 8
+
+// A projection whose last batch was small is left alone for up to so many times longer, until a batch would be worthwhile: at
+// a hundred events a second a transaction for every two or three of them costs more than all else that is done with them.
+const (
+	ofLittle   = 4
+	worthwhile = 32
+)
 
 // agenda is the node's list of keys that want a worker. Each key is in it at most once, and served by one goroutine at a
 // time.
@@ -196,11 +203,7 @@ func (a *agenda) end(k key, one *entry, got result) {
 	defer a.mu.Unlock()
 	one.running, one.last = false, got
 	if got.end == caughtUp {
-		rest := a.rest
-		if !one.found {
-			rest *= unconcerned
-		}
-		one.rested = time.Now().Add(rest)
+		one.rested = time.Now().Add(a.restAfter(one.handled))
 	}
 	close(one.ended)
 	one.ended = make(chan struct{})
@@ -208,6 +211,14 @@ func (a *agenda) end(k key, one *entry, got result) {
 		one.dirty = false
 		a.enqueue(k, one)
 	}
+}
+
+// restAfter is how long a projection rests after a batch with so many events for it.
+func (a *agenda) restAfter(handled int) time.Duration {
+	if handled == 0 {
+		return a.rest * unconcerned
+	}
+	return a.rest * time.Duration(min(max(worthwhile/handled, 1), ofLittle))
 }
 
 // again asks for another round after the present one.

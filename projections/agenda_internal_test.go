@@ -15,7 +15,7 @@ func caughtUpOnce(t *testing.T, rest time.Duration) (*agenda, key) {
 	if !found {
 		t.Fatal("a key that was pushed is not served")
 	}
-	one.found = true
+	one.handled = worthwhile
 	a.end(k, one, result{end: caughtUp})
 	return a, k
 }
@@ -64,14 +64,15 @@ func TestARestThatEndsAfterTheWorkersHaveStoppedQueuesNothing(t *testing.T) {
 	}
 }
 
-func TestAKeyWithoutEventsOfItsOwnRestsLonger(t *testing.T) {
+func TestAKeyWithLittleToDoRestsLonger(t *testing.T) {
 	t.Parallel()
-	const rest = time.Hour
-	a, k := caughtUpOnce(t, rest)
-	one, _, _ := a.begin(k)
-	one.found = false
-	a.end(k, one, result{end: caughtUp})
-	if left := time.Until(one.rested); left <= rest {
-		t.Errorf("it rests for %s", left)
+	const rest = time.Second
+	a := newAgenda(rest)
+	for handled, want := range map[int]time.Duration{
+		0: unconcerned * rest, 1: ofLittle * rest, 8: ofLittle * rest, 10: 3 * rest, 16: 2 * rest, 17: rest, 32: rest, 8000: rest,
+	} {
+		if got := a.restAfter(handled); got != want {
+			t.Errorf("after %d events it rests for %s, want %s", handled, got, want)
+		}
 	}
 }
