@@ -17,12 +17,15 @@ import (
 
 // Defines values for AlertKind.
 const (
-	AlertKindUnpricedModel AlertKind = "unpriced_model"
+	AlertKindDeadCredentials AlertKind = "dead_credentials"
+	AlertKindUnpricedModel   AlertKind = "unpriced_model"
 )
 
 // Valid indicates whether the value is a known member of the AlertKind enum.
 func (e AlertKind) Valid() bool {
 	switch e {
+	case AlertKindDeadCredentials:
+		return true
 	case AlertKindUnpricedModel:
 		return true
 	default:
@@ -470,7 +473,8 @@ type Alert struct {
 	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e16
 	ID string `json:"id"`
 
-	// Kind `unpriced_model`: a model was called that has no price. More kinds may come.
+	// Kind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials. More kinds
+	// may come.
 	Kind AlertKind `json:"kind"`
 
 	// Message For a person; says what to do.
@@ -489,7 +493,8 @@ type Alert struct {
 	Subject string `json:"subject"`
 }
 
-// AlertKind `unpriced_model`: a model was called that has no price. More kinds may come.
+// AlertKind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials. More kinds
+// may come.
 type AlertKind string
 
 // AlertListEnvelope defines model for AlertListEnvelope.

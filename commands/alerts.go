@@ -37,12 +37,20 @@ func (a *Alerts) Raise(ctx context.Context, tenant string, alert alerts.Alert) e
 	if !a.claim(key) {
 		return nil
 	}
-	id, err := newID()
-	if err == nil {
-		err = a.apply(ctx, SystemCaller(tenant, "alerts"), stream, alerts.Raise{AlertID: id, Alert: alert})
-	}
+	err := a.raise(ctx, SystemCaller(tenant, "alerts"), alert)
 	if err != nil {
 		a.forget(key)
+	}
+	return err
+}
+
+// raise is Raise whatever this node remembers.
+func (a *Alerts) raise(ctx context.Context, caller Caller, alert alerts.Alert) error {
+	id, err := newID()
+	if err == nil {
+		err = a.apply(ctx, caller, alerts.Stream(alert.Kind, alert.Subject), alerts.Raise{AlertID: id, Alert: alert})
+	}
+	if err != nil {
 		return fmt.Errorf("raise an alert: %w", err)
 	}
 	return nil

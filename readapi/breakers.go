@@ -50,3 +50,15 @@ func (r *breakerRow) breaker(now time.Time) api.CircuitBreaker {
 	}
 	return shown
 }
+
+// CredentialsRefused tells whether a provider refuses its credentials, as far as is known, and its name. One that is gone
+// refuses nothing.
+func (p *Providers) CredentialsRefused(ctx context.Context, tenant, id string) (name string, refused bool, err error) {
+	rows, err := query[struct{ Name string }](ctx, p.Database, tenant, `select m.name from model_providers m
+		join provider_breakers b on b.tenant_id = m.tenant_id and b.provider_id = m.id
+		where m.tenant_id = $1 and m.id = $2 and m.deleted_at is null and b.blocked = 'dead'`, id)
+	if err != nil || len(rows) == 0 {
+		return "", false, err
+	}
+	return rows[0].Name, true, nil
+}

@@ -11,11 +11,16 @@ import (
 // Kind is what an alert is about.
 type Kind string
 
-// UnpricedModel is a model that was called and has no price, so that what its calls cost is not known.
-const UnpricedModel Kind = "unpriced_model"
+// The kinds of alert.
+const (
+	// UnpricedModel is a model that was called and has no price, so that what its calls cost is not known.
+	UnpricedModel Kind = "unpriced_model"
+	// DeadCredentials are credentials that the provider refuses, so that it is left alone.
+	DeadCredentials Kind = "dead_credentials"
+)
 
 // Kinds lists the kinds of alert.
-func Kinds() []Kind { return []Kind{UnpricedModel} }
+func Kinds() []Kind { return []Kind{UnpricedModel, DeadCredentials} }
 
 // Bounds of an alert's texts.
 const (
@@ -40,6 +45,16 @@ func Unpriced(providerType, model string) Alert {
 		Kind: UnpricedModel, Subject: ModelSubject(providerType, model),
 		Message: "A model was called that has no price, so its calls are not in any cost; set one with PUT /api/v1/cost/pricing.",
 		Details: map[string]any{"provider_type": providerType, "model": model},
+	}
+}
+
+// CredentialsRefused is the alert about a provider that refuses its credentials.
+func CredentialsRefused(providerID, name string) Alert {
+	return Alert{
+		Kind: DeadCredentials, Subject: providerID,
+		Message: "A provider refuses its credentials, or the account they are of, and gets no calls; mend the account and test the connection, " +
+			"or send new credentials with PUT /api/v1/router/providers/" + providerID + "/credentials.",
+		Details: map[string]any{"provider_id": providerID, "provider_name": name},
 	}
 }
 

@@ -32,6 +32,10 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	router.Handle(reactions.ResolveUnpricedTopic, reactions.ResolveUnpriced(func(ctx context.Context, job reactions.Job, position int64, moment time.Time) error {
 		return unpriced.Resolve(ctx, jobCaller(job), position, moment) //nolint:wrapcheck // says what it did
 	}))
+	credentials := &commands.DeadCredentials{Alerts: n.alerts, Waiter: n.runner, Refused: n.providerReads().CredentialsRefused}
+	router.Handle(reactions.DeadCredentialsTopic, reactions.DeadCredentials(func(ctx context.Context, job reactions.Job, position int64, providerID string) error {
+		return credentials.Settle(ctx, jobCaller(job), position, providerID) //nolint:wrapcheck // says what it did
+	}))
 	return router, nil
 }
 

@@ -69,7 +69,7 @@ type node struct {
 
 // openNode starts the parts. On an error it ends those that it has started.
 func openNode(ctx context.Context, cfg config.Config, log *slog.Logger, version string) (*node, error) {
-	n := &node{cfg: cfg, version: version, log: log, metrics: prometheus.NewRegistry(), codec: eventcodec.New(), transitions: newTransitions()}
+	n := &node{cfg: cfg, version: version, log: log, metrics: prometheus.NewRegistry(), codec: eventcodec.New(), transitions: newTransitions(log)}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, open := range []func(context.Context) error{
 		n.openData, n.openDatabase, n.openCache, n.openSecrets, n.openTokens, n.openLog, n.openCalls,
@@ -225,6 +225,7 @@ func projectors() []projections.Projector {
 		reactions.ProbeSchedule{},
 		reactions.SecretRemoval{},
 		reactions.AlertResolution{},
+		reactions.CredentialAlerts{},
 	}
 }
 

@@ -73,14 +73,14 @@ func (n *node) startCalls(ctx context.Context, run func(string, func(context.Con
 		return use.RecordBreaker(ctx, transition.Tenant, breakerChanged(transition))
 	}
 	parts.Go(func() error {
-		n.transitions.record(telemetry, n.log, record)
+		n.transitions.record(telemetry, record)
 		return nil
 	})
 	return func(ctx context.Context) error {
 		err := n.plane.Close(ctx)
 		stop()
 		err = errors.Join(err, parts.Wait())
-		n.transitions.flush(ctx, n.log, record)
+		n.transitions.flush(ctx, record)
 		n.samples.Flush(ctx)
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -12,20 +13,24 @@ import (
 // transitions are changes of circuit breakers on their way into the log.
 type transitions struct {
 	queue chan breaker.Transition
+	log   *slog.Logger
 }
 
 // maxTransitions bounds how many may wait: they are rare.
 const maxTransitions = 1024
 
-func newTransitions() transitions {
-	return transitions{queue: make(chan breaker.Transition, maxTransitions)}
+func newTransitions(log *slog.Logger) transitions {
+	return transitions{queue: make(chan breaker.Transition, maxTransitions), log: log}
 }
+
+var errTooManyTransitions = errors.New("too many wait for the database")
 
 // add never blocks: it is called on the way of a call.
 func (t transitions) add(transition breaker.Transition) {
 	select {
 	case t.queue <- transition:
 	default: // a database that has been away for a thousand transitions; the state itself is in Redis
+		t.complain(context.Background(), transition, errTooManyTransitions)
 	}
 }
 
@@ -33,14 +38,14 @@ func (t transitions) add(transition breaker.Transition) {
 const recordWithin = 10 * time.Second
 
 // record appends transitions until ctx ends. flush appends those that wait then.
-func (t transitions) record(ctx context.Context, log *slog.Logger, record func(ctx context.Context, transition breaker.Transition) error) {
+func (t transitions) record(ctx context.Context, record func(ctx context.Context, transition breaker.Transition) error) {
 	for {
 		select {
 		case transition := <-t.queue:
 			if err := keep(ctx, transition, record); err != nil && ctx.Err() != nil {
 				t.add(transition) // for flush, which has longer
 			} else {
-				complain(ctx, log, transition, err)
+				t.complain(ctx, transition, err)
 			}
 		case <-ctx.Done():
 			return
@@ -49,11 +54,11 @@ func (t transitions) record(ctx context.Context, log *slog.Logger, record func(c
 }
 
 // flush appends, within ctx, the transitions that wait.
-func (t transitions) flush(ctx context.Context, log *slog.Logger, record func(ctx context.Context, transition breaker.Transition) error) {
+func (t transitions) flush(ctx context.Context, record func(ctx context.Context, transition breaker.Transition) error) {
 	for {
 		select {
 		case transition := <-t.queue:
-			complain(ctx, log, transition, keep(ctx, transition, record))
+			t.complain(ctx, transition, keep(ctx, transition, record))
 		default:
 			return
 		}
@@ -66,9 +71,9 @@ func keep(ctx context.Context, transition breaker.Transition, record func(ctx co
 	return record(ctx, transition)
 }
 
-func complain(ctx context.Context, log *slog.Logger, transition breaker.Transition, err error) {
+func (t transitions) complain(ctx context.Context, transition breaker.Transition, err error) {
 	if err != nil {
-		log.WarnContext(ctx, "a circuit breaker's transition is not in the log", slog.String("provider", transition.Provider), slog.String("to", transition.To), slog.Any("error", err))
+		t.log.WarnContext(ctx, "a circuit breaker's transition is not in the log", slog.String("provider", transition.Provider), slog.String("to", transition.To), slog.Any("error", err))
 	}
 }
 
