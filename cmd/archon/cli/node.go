@@ -221,6 +221,7 @@ func projectors() []projections.Projector {
 		projections.Alerts{},
 		projections.Breakers{},
 		projections.KeySpend{},
+		projections.Ledger{},
 		projections.AuditIndex{},
 		reactions.ProbeSchedule{},
 		reactions.SecretRemoval{},
