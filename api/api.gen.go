@@ -132,6 +132,24 @@ func (e CircuitBreakerState) Valid() bool {
 	}
 }
 
+// Defines values for CostForecastMethod.
+const (
+	CostForecastMethodInsufficientData CostForecastMethod = "insufficient_data"
+	CostForecastMethodLinearRegression CostForecastMethod = "linear_regression"
+)
+
+// Valid indicates whether the value is a known member of the CostForecastMethod enum.
+func (e CostForecastMethod) Valid() bool {
+	switch e {
+	case CostForecastMethodInsufficientData:
+		return true
+	case CostForecastMethodLinearRegression:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CredentialFieldType.
 const (
 	CredentialFieldTypeNumber   CredentialFieldType = "number"
@@ -450,6 +468,33 @@ func (e RoutingOperator) Valid() bool {
 	}
 }
 
+// Defines values for GetCostBreakdownParamsDimension.
+const (
+	GetCostBreakdownParamsDimensionAgent      GetCostBreakdownParamsDimension = "agent"
+	GetCostBreakdownParamsDimensionDepartment GetCostBreakdownParamsDimension = "department"
+	GetCostBreakdownParamsDimensionModel      GetCostBreakdownParamsDimension = "model"
+	GetCostBreakdownParamsDimensionProvider   GetCostBreakdownParamsDimension = "provider"
+	GetCostBreakdownParamsDimensionUser       GetCostBreakdownParamsDimension = "user"
+)
+
+// Valid indicates whether the value is a known member of the GetCostBreakdownParamsDimension enum.
+func (e GetCostBreakdownParamsDimension) Valid() bool {
+	switch e {
+	case GetCostBreakdownParamsDimensionAgent:
+		return true
+	case GetCostBreakdownParamsDimensionDepartment:
+		return true
+	case GetCostBreakdownParamsDimensionModel:
+		return true
+	case GetCostBreakdownParamsDimensionProvider:
+		return true
+	case GetCostBreakdownParamsDimensionUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey Short for `credentials.api_key`. Stored in the vault, never returned.
 //
 // Example: sk-EXAMPLE
@@ -722,6 +767,206 @@ type ConnectionTestEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// CostAnomaly A day that cost more than mean + 3 standard deviations of the 30 days before it.
+type CostAnomaly struct {
+	// Date Example: 2025-02-17
+	Date string `json:"date"`
+
+	// Expected The mean.
+	//
+	// Example: 1.4
+	Expected json.Number `json:"expected"`
+
+	// Sigma The standard deviation, at least 5 % of the mean and one cent.
+	//
+	// Example: 0.21
+	Sigma json.Number `json:"sigma"`
+
+	// Spend Example: 12.5
+	Spend json.Number `json:"spend"`
+}
+
+// CostBreakdownEnvelope defines model for CostBreakdownEnvelope.
+type CostBreakdownEnvelope struct {
+	Data []CostShare `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// CostDashboard defines model for CostDashboard.
+type CostDashboard struct {
+	Anomalies    []CostAnomaly      `json:"anomalies"`
+	ByAgent      []CostOfAgent      `json:"by_agent"`
+	ByDepartment []CostOfDepartment `json:"by_department"`
+	ByModel      []CostOfModel      `json:"by_model"`
+
+	// ByProvider By the provider's name, that of a deleted one too.
+	ByProvider []CostOfProvider `json:"by_provider"`
+	Forecast   CostOutlook      `json:"forecast"`
+
+	// Period Example: 2025-02
+	Period string `json:"period"`
+
+	// TotalSpend In US dollars.
+	//
+	// Example: 41.2
+	TotalSpend json.Number `json:"total_spend"`
+
+	// Trend Each day of the month up to today.
+	Trend []CostDay `json:"trend"`
+}
+
+// CostDashboardEnvelope defines model for CostDashboardEnvelope.
+type CostDashboardEnvelope struct {
+	Data CostDashboard `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostDay defines model for CostDay.
+type CostDay struct {
+	// Date Example: 2025-02-03
+	Date string `json:"date"`
+
+	// Spend Example: 1.5
+	Spend json.Number `json:"spend"`
+}
+
+// CostExpectation defines model for CostExpectation.
+type CostExpectation struct {
+	// Date Example: 2025-02-20
+	Date string `json:"date"`
+
+	// Expected Example: 2.1
+	Expected json.Number `json:"expected"`
+
+	// High and this.
+	//
+	// Example: 3
+	High json.Number `json:"high"`
+
+	// Low In 19 cases of 20 the day is between this
+	//
+	// Example: 1.2
+	Low json.Number `json:"low"`
+}
+
+// CostForecast defines model for CostForecast.
+type CostForecast struct {
+	// Confidence R² of the line, 0 to 1.
+	//
+	// Example: 0.82
+	Confidence *float64 `json:"confidence"`
+
+	// Daily The days from today to the end of the month.
+	Daily []CostExpectation `json:"daily"`
+
+	// EndOfMonth Example: 58.75
+	EndOfMonth *json.Number `json:"end_of_month"`
+
+	// Method Example: linear_regression
+	Method CostForecastMethod `json:"method"`
+}
+
+// CostForecastMethod Example: linear_regression
+type CostForecastMethod string
+
+// CostForecastEnvelope defines model for CostForecastEnvelope.
+type CostForecastEnvelope struct {
+	Data CostForecast `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostOfAgent defines model for CostOfAgent.
+type CostOfAgent struct {
+	// Agent Example: unattributed
+	Agent string `json:"agent"`
+
+	// Executions Those whose first call began in the month.
+	//
+	// Example: 0
+	Executions int64 `json:"executions"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOfDepartment defines model for CostOfDepartment.
+type CostOfDepartment struct {
+	// Budget Null where the department has none.
+	Budget *json.Number `json:"budget"`
+
+	// Department Example: unattributed
+	Department string `json:"department"`
+
+	// Pct How much of the budget is spent.
+	Pct *float64 `json:"pct"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOfModel defines model for CostOfModel.
+type CostOfModel struct {
+	// Model Example: gpt-4o
+	Model string `json:"model"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+
+	// Tokens Example: 8240000
+	Tokens int64 `json:"tokens"`
+}
+
+// CostOfProvider defines model for CostOfProvider.
+type CostOfProvider struct {
+	// Provider Example: OpenAI
+	Provider string `json:"provider"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOutlook defines model for CostOutlook.
+type CostOutlook struct {
+	// Confidence R² of the line, 0 to 1; null with too little data.
+	//
+	// Example: 0.82
+	Confidence *float64 `json:"confidence"`
+
+	// EndOfMonth What the month will have cost; null with too little data. A month that is over is known.
+	//
+	// Example: 58.75
+	EndOfMonth *json.Number `json:"end_of_month"`
+}
+
+// CostShare defines model for CostShare.
+type CostShare struct {
+	// CompletionTokens Example: 1840000
+	CompletionTokens int64 `json:"completion_tokens"`
+
+	// Key An id or a name; empty for what belongs to nobody.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	Key string `json:"key"`
+
+	// Name Example: OpenAI
+	Name string `json:"name"`
+
+	// PromptTokens Example: 6400000
+	PromptTokens int64 `json:"prompt_tokens"`
+
+	// Requests Example: 5210
+	Requests int64 `json:"requests"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
 // CreateKey defines model for CreateKey.
 type CreateKey struct {
 	// BudgetUsd US dollars with at most 6 decimal places; null is no limit.
@@ -889,6 +1134,9 @@ type CredentialsReplacedEnvelope struct {
 //
 // Example: {"X-Team":"research"}
 type CustomHeaders map[string]string
+
+// DayOrTime defines model for DayOrTime.
+type DayOrTime = string
 
 // DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
 type DefaultRule struct {
@@ -1904,6 +2152,9 @@ type AsOf = FilterTime
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// From defines model for From.
+type From = DayOrTime
+
 // JobID defines model for JobID.
 type JobID = string
 
@@ -1915,6 +2166,9 @@ type Limit = int
 
 // ProviderID defines model for ProviderID.
 type ProviderID = string
+
+// To defines model for To.
+type To = DayOrTime
 
 // Window defines model for Window.
 type Window = HealthWindow
@@ -1977,6 +2231,33 @@ type VerifyAuditParams struct {
 
 	// To Last position to check.
 	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// GetCostBreakdownParams defines parameters for GetCostBreakdown.
+type GetCostBreakdownParams struct {
+	// From The first day (UTC), or the first moment. Left out, it is the first of the month of `to`, or of this month.
+	From *From `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day (UTC), which is included, or the moment before which to end. Left out, there is no end.
+	To *To `form:"to,omitempty" json:"to,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetCostBreakdownParamsDimension defines parameters for GetCostBreakdown.
+type GetCostBreakdownParamsDimension string
+
+// GetCostDashboardParams defines parameters for GetCostDashboard.
+type GetCostDashboardParams struct {
+	// Period A month. The current one where it is left out.
+	Period *string `form:"period,omitempty" json:"period,omitempty"`
+
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
 // ListPricesParams defines parameters for ListPrices.
@@ -2110,6 +2391,15 @@ type ServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx echo.Context, params VerifyAuditParams) error
+	// GetCostBreakdown Break costs down
+	// (GET /api/v1/cost/breakdown/{dimension})
+	GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error
+	// GetCostDashboard Show what a month has cost
+	// (GET /api/v1/cost/dashboard)
+	GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error
+	// GetCostForecast Show where the month is heading
+	// (GET /api/v1/cost/forecast)
+	GetCostForecast(ctx echo.Context) error
 	// ListPrices List prices
 	// (GET /api/v1/cost/pricing)
 	ListPrices(ctx echo.Context, params ListPricesParams) error
@@ -2353,6 +2643,86 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.VerifyAudit(ctx, params)
+	return err
+}
+
+// GetCostBreakdown converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostBreakdown(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dimension" -------------
+	var dimension GetCostBreakdownParamsDimension
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dimension", ctx.Param("dimension"), &dimension, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dimension: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostBreakdownParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostBreakdown(ctx, dimension, params)
+	return err
+}
+
+// GetCostDashboard converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostDashboard(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostDashboardParams
+	// ------------- Optional query parameter "period" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "period", ctx.QueryParams(), &params.Period, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter period: %s", err))
+	}
+
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostDashboard(ctx, params)
+	return err
+}
+
+// GetCostForecast converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostForecast(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostForecast(ctx)
 	return err
 }
 
@@ -2911,6 +3281,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/alerts", wrapper.ListAlerts, options.OperationMiddlewares["listAlerts"]...)
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/breakdown/:dimension", wrapper.GetCostBreakdown, options.OperationMiddlewares["getCostBreakdown"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/dashboard", wrapper.GetCostDashboard, options.OperationMiddlewares["getCostDashboard"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/forecast", wrapper.GetCostForecast, options.OperationMiddlewares["getCostForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
 	router.PUT(options.BaseURL+"/api/v1/cost/pricing", wrapper.OverridePrices, options.OperationMiddlewares["overridePrices"]...)
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
@@ -2998,6 +3371,72 @@ type VerifyAuditResponseObject interface {
 type VerifyAudit200JSONResponse AuditVerificationEnvelope
 
 func (response VerifyAudit200JSONResponse) VisitVerifyAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostBreakdownRequestObject struct {
+	Dimension GetCostBreakdownParamsDimension `json:"dimension"`
+	Params    GetCostBreakdownParams
+}
+
+type GetCostBreakdownResponseObject interface {
+	VisitGetCostBreakdownResponse(w http.ResponseWriter) error
+}
+
+type GetCostBreakdown200JSONResponse CostBreakdownEnvelope
+
+func (response GetCostBreakdown200JSONResponse) VisitGetCostBreakdownResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostDashboardRequestObject struct {
+	Params GetCostDashboardParams
+}
+
+type GetCostDashboardResponseObject interface {
+	VisitGetCostDashboardResponse(w http.ResponseWriter) error
+}
+
+type GetCostDashboard200JSONResponse CostDashboardEnvelope
+
+func (response GetCostDashboard200JSONResponse) VisitGetCostDashboardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostForecastRequestObject struct {
+}
+
+type GetCostForecastResponseObject interface {
+	VisitGetCostForecastResponse(w http.ResponseWriter) error
+}
+
+type GetCostForecast200JSONResponse CostForecastEnvelope
+
+func (response GetCostForecast200JSONResponse) VisitGetCostForecastResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -3869,6 +4308,15 @@ type StrictServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx context.Context, request VerifyAuditRequestObject) (VerifyAuditResponseObject, error)
+	// GetCostBreakdown Break costs down
+	// (GET /api/v1/cost/breakdown/{dimension})
+	GetCostBreakdown(ctx context.Context, request GetCostBreakdownRequestObject) (GetCostBreakdownResponseObject, error)
+	// GetCostDashboard Show what a month has cost
+	// (GET /api/v1/cost/dashboard)
+	GetCostDashboard(ctx context.Context, request GetCostDashboardRequestObject) (GetCostDashboardResponseObject, error)
+	// GetCostForecast Show where the month is heading
+	// (GET /api/v1/cost/forecast)
+	GetCostForecast(ctx context.Context, request GetCostForecastRequestObject) (GetCostForecastResponseObject, error)
 	// ListPrices List prices
 	// (GET /api/v1/cost/pricing)
 	ListPrices(ctx context.Context, request ListPricesRequestObject) (ListPricesResponseObject, error)
@@ -4039,6 +4487,80 @@ func (sh *strictHandler) VerifyAudit(ctx echo.Context, params VerifyAuditParams)
 		return err
 	} else if validResponse, ok := response.(VerifyAuditResponseObject); ok {
 		return validResponse.VisitVerifyAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostBreakdown operation middleware
+func (sh *strictHandler) GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error {
+	var request GetCostBreakdownRequestObject
+
+	request.Dimension = dimension
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostBreakdown(ctx.Request().Context(), request.(GetCostBreakdownRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostBreakdown")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostBreakdownResponseObject); ok {
+		return validResponse.VisitGetCostBreakdownResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostDashboard operation middleware
+func (sh *strictHandler) GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error {
+	var request GetCostDashboardRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostDashboard(ctx.Request().Context(), request.(GetCostDashboardRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostDashboard")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostDashboardResponseObject); ok {
+		return validResponse.VisitGetCostDashboardResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostForecast operation middleware
+func (sh *strictHandler) GetCostForecast(ctx echo.Context) error {
+	var request GetCostForecastRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostForecast(ctx.Request().Context(), request.(GetCostForecastRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostForecast")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostForecastResponseObject); ok {
+		return validResponse.VisitGetCostForecastResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

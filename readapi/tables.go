@@ -15,6 +15,10 @@ func TablesOf(operation string) []string {
 		return []string{"routing"}
 	case "listAlerts":
 		return []string{"alerts"}
+	case "getCostDashboard", "getCostBreakdown", "exportCosts":
+		return []string{"ledger", "providers"}
+	case "getCostForecast":
+		return []string{"ledger"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

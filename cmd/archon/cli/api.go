@@ -44,6 +44,7 @@ type readHandlers struct {
 	*readapi.Prices
 	*readapi.Routing
 	*readapi.Alerts
+	*readapi.Costs
 	*readapi.Audit
 	*readapi.Operations
 	readapi.Me
@@ -58,7 +59,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 		return nil, fmt.Errorf("read the key of fingerprints: %w", err)
 	}
 	providers := n.providers()
-	handler := providers.Handler
+	handler, costs := providers.Handler, n.costReads()
 	e, err := httpx.New(httpx.Config{
 		Handlers: handlers{
 			writeHandlers{
@@ -73,10 +74,12 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Prices:     n.priceReads(),
 				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
 				Alerts:     n.alertReads(),
+				Costs:      costs,
 				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
 			},
 		},
+		Streams:  map[string]echo.HandlerFunc{"exportCosts": costs.ExportCosts},
 		Verifier: n.verifier,
 		Writes: &commands.Writes{
 			Repeats: &commands.Repeats{Log: n.store, Key: key}, Refusals: &commands.Refusals{Handler: handler}, Reads: providers.Reads,
@@ -128,6 +131,10 @@ func (n *node) prices(handler *commands.Handler) *commands.Prices {
 
 func (n *node) alertReads() *readapi.Alerts {
 	return &readapi.Alerts{Database: readapi.Database{Pool: n.appPool}}
+}
+
+func (n *node) costReads() *readapi.Costs {
+	return &readapi.Costs{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Now: time.Now}
 }
 
 func (n *node) providerReads() *readapi.Providers {

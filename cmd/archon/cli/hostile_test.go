@@ -58,6 +58,8 @@ var _ = Describe("Hostile requests", Ordered, ContinueOnFailure, Label("e2e"), f
 			return filled(template, provider)
 		case strings.HasPrefix(template, projectionsPath):
 			return filled(template, "providers")
+		case strings.HasPrefix(template, breakdownPath):
+			return filled(template, "user")
 		}
 		return filled(template, uuid.NewString())
 	}
