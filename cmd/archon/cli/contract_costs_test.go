@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +89,24 @@ func costsContract(shared func() *surface) {
 		Expect(s.get(dashboardPath+before, viewer).data()).To(HaveKeyWithValue("total_spend", 0.0))
 		after := "?as_of=2999-01-01T00:00:00Z"
 		Expect(s.get(dashboardPath+after, viewer).data()).To(Equal(s.get(dashboardPath, viewer).data()))
+	})
+
+	It("is checked against the log by a command, which names what differs", func() {
+		for range 3 {
+			recordCall(s.installation, c.name, calls.Recorded{Model: cheapModel})
+		}
+		s.ask(http.MethodGet, dashboardPath, c.admin, nil, header{"X-Min-Position": strconv.FormatInt(s.head(c.admin), 10)})
+		stdout, stderr, code := s.run("costs", "check")
+		Expect(code).To(Equal(good), stdout+stderr)
+		Expect(stdout).To(MatchRegexp(`(?m)^%s: ok, 3 calls, 0\.0300000000 USD, 0 without a price, up to position 3 of 3$`, c.name))
+		ctx, conn := s.asSuperuser()
+		_, err := conn.Exec(ctx, `update cost_daily set spend_usd = spend_usd + 1 where tenant_id = $1 and dimension = 'total'`, c.name)
+		Expect(err).NotTo(HaveOccurred())
+		stdout, _, code = s.run("costs", "check", "--tenant", c.name)
+		Expect(code).To(Equal(failed), stdout)
+		Expect(stdout).To(And(ContainSubstring(`total "": spend_usd is 1.0300000000`), ContainSubstring(c.name+": 1 DIFFERENCES")))
+		_, err = conn.Exec(ctx, `update cost_daily set spend_usd = spend_usd - 1 where tenant_id = $1 and dimension = 'total'`, c.name)
+		Expect(err).NotTo(HaveOccurred())
 	})
 
 	It("refuses what is no month, day, dimension or list", func() {
