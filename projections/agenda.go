@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // key names what one node works on at a time: a projection for a tenant.
@@ -17,8 +18,10 @@ type entry struct {
 	position int64
 	// running is set while a goroutine of this node serves the key; dirty asks for another round after this one.
 	running, dirty bool
-	// queued is set while the key waits for a worker.
+	// queued is set while the key waits for a worker, or for the end of its rest.
 	queued bool
+	// rested is when workers may serve the key again, having caught up with it. It holds up no waiter.
+	rested time.Time
 	// parked is set while the key can't go on here; Wake then does nothing, since polling finds out when it can.
 	parked bool
 	// ended is closed when the present round ends.
@@ -28,16 +31,25 @@ type entry struct {
 	// waiting counts the goroutines that wait for a round of this key.
 	waiting int
 	// Only the serving goroutine: where the last batch left the key, and the end of the smallest range of events that is
-	// known to hold a poison event, or 0.
+	// known to hold a poison event, or 0; found is whether the last batch that moved the checkpoint had events that the
+	// projection handles.
 	at, suspect int64
+	found       bool
 }
 
 // maxEntries bounds how many keys a node remembers; past it idle ones are forgotten, which costs nothing but a lookup.
 const maxEntries = 1 << 16
 
+// unconcerned is how many times longer a projection is left alone whose last batch had nothing for it: most of what a busy
+// tenant appends concerns two or three projections, and the others only move their checkpoints.
+const unconcerned = 8
+
 // agenda is the node's list of keys that want a worker. Each key is in it at most once, and served by one goroutine at a
 // time.
 type agenda struct {
+	// rest is how long workers leave a key alone that they have caught up with.
+	rest time.Duration
+
 	mu    sync.Mutex
 	known map[key]*entry
 	queue []key
@@ -47,8 +59,8 @@ type agenda struct {
 	ready chan struct{}
 }
 
-func newAgenda() *agenda {
-	return &agenda{known: map[key]*entry{}, ready: make(chan struct{}, 1)}
+func newAgenda(rest time.Duration) *agenda {
+	return &agenda{rest: rest, known: map[key]*entry{}, ready: make(chan struct{}, 1)}
 }
 
 // of returns a key's entry. It runs under the lock.
@@ -93,6 +105,22 @@ func (a *agenda) enqueue(k key, one *entry) {
 		return
 	}
 	one.queued = true
+	if wait := time.Until(one.rested); wait > 0 {
+		time.AfterFunc(wait, func() { a.arise(k, one) })
+		return
+	}
+	a.queue = append(a.queue, k)
+	a.signal()
+}
+
+// arise queues a key whose rest is over.
+func (a *agenda) arise(k key, one *entry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.open {
+		one.queued = false
+		return
+	}
 	a.queue = append(a.queue, k)
 	a.signal()
 }
@@ -167,6 +195,13 @@ func (a *agenda) end(k key, one *entry, got result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	one.running, one.last = false, got
+	if got.end == caughtUp {
+		rest := a.rest
+		if !one.found {
+			rest *= unconcerned
+		}
+		one.rested = time.Now().Add(rest)
+	}
 	close(one.ended)
 	one.ended = make(chan struct{})
 	if one.dirty {

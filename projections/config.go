@@ -32,6 +32,9 @@ const (
 	defaultMaxBatchEvents = 8000
 	defaultMaxBatchBytes  = 4 << 20
 	defaultPollInterval   = time.Second
+	// Without a rest, a tenant that appends all the time would have each of its projections run a transaction for every few
+	// events, which costs the appends more than the projections gain.
+	defaultRest = 25 * time.Millisecond
 	// A node that freezes in the middle of a transaction keeps a projection from everybody for as long as this.
 	defaultIdleTimeout = 30 * time.Second
 	defaultDrain       = 10 * time.Second
@@ -51,6 +54,9 @@ type Config struct {
 	MaxBatchEvents, MaxBatchBytes int
 	// PollInterval is how often the runner looks for tenants that are behind, give or take a quarter.
 	PollInterval time.Duration
+	// Rest is how long the workers leave a projection alone that they have caught up with for a tenant, so that the next
+	// round has more to do. Wait does not heed it.
+	Rest time.Duration
 	// IdleTimeout is how long a transaction may stand still between two statements before PostgreSQL ends it, so that a
 	// node that has frozen does not keep its locks.
 	IdleTimeout time.Duration
@@ -65,6 +71,7 @@ func (c Config) withDefaults() Config {
 	c.MaxBatchEvents = cmp.Or(c.MaxBatchEvents, defaultMaxBatchEvents)
 	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, defaultMaxBatchBytes)
 	c.PollInterval = cmp.Or(c.PollInterval, defaultPollInterval)
+	c.Rest = cmp.Or(c.Rest, defaultRest)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, defaultIdleTimeout)
 	c.Drain = cmp.Or(c.Drain, defaultDrain)
 	if c.Log == nil {

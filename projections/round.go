@@ -143,6 +143,7 @@ func (r *round) committed(w *window) {
 	if w.len() == 0 {
 		return
 	}
+	r.entry.found = w.handled > 0
 	r.metrics.committed(r.projection.name, w, r.now())
 	if r.config.Projected != nil {
 		r.config.Projected(r.tenant, r.projection.name, w.end.position)

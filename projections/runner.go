@@ -55,7 +55,7 @@ func (u *unknownTypes) list() []string {
 // handles a type that codec does not know. The pool stays the caller's to close, after Run has returned.
 func NewRunner(pool *pgxpool.Pool, codec *eventstore.Codec, config Config, projectors ...Projector) (*Runner, error) {
 	config = config.withDefaults()
-	r := &Runner{pool: pool, config: config, agenda: newAgenda(), now: time.Now, discoverNow: make(chan struct{}, 1)}
+	r := &Runner{pool: pool, config: config, agenda: newAgenda(config.Rest), now: time.Now, discoverNow: make(chan struct{}, 1)}
 	names := map[string]bool{}
 	for _, projector := range projectors {
 		p := &projection{Projector: projector, codec: codec, name: projector.Name(), version: projector.Version(), handles: projector.Handles(), handled: map[string]bool{}}

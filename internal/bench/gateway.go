@@ -11,8 +11,8 @@ import (
 
 // Defaults of GatewayConfig, which the targets are defined for.
 const (
-	defaultGatewaySeconds = 5 * time.Second
-	defaultStreams        = 1000
+	defaultGatewayRound = 5 * time.Second
+	defaultStreams      = 1000
 )
 
 // gatewayRates are the loads of the open loop, in requests a second.
@@ -43,7 +43,7 @@ type GatewayConfig struct {
 //	bare: it is recorded after the answer (async)
 func Gateway(ctx context.Context, config GatewayConfig) (err error) {
 	config.Rounds = cmp.Or(config.Rounds, defaultRounds)
-	config.Duration = cmp.Or(config.Duration, defaultGatewaySeconds)
+	config.Duration = cmp.Or(config.Duration, defaultGatewayRound)
 	config.Streams = cmp.Or(config.Streams, defaultStreams)
 	upstream, err := startUpstream(ctx)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c GatewayConfig) environment(ctx context.Context, place *place) (Environme
 	return environment, err
 }
 
-func (c GatewayConfig) report(format string, args ...any) {
+func (c GatewayConfig) reportf(format string, args ...any) {
 	if c.Progress != nil {
 		fmt.Fprintf(c.Progress, format+"\n", args...)
 	}

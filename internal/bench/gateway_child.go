@@ -56,7 +56,7 @@ func (p *place) remove() error {
 // command is an archon command on the data folder. Of the user's settings only where PostgreSQL is counts: all else is as
 // it comes.
 func (p *place) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, p.config.Executable, args...) //nolint:gosec // this program itself
+	cmd := exec.CommandContext(ctx, p.config.Executable, args...)
 	cmd.Env = slices.DeleteFunc(slices.Clone(p.config.Environ), func(variable string) bool {
 		return strings.HasPrefix(variable, "ARCHON_") && !strings.HasPrefix(variable, "ARCHON_PG_BIN=")
 	})

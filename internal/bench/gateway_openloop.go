@@ -25,7 +25,7 @@ func (c GatewayConfig) openLoops(ctx context.Context, targets ...target) ([]Gate
 					return nil, err
 				}
 				rounds[i] = append(rounds[i], measured)
-				c.report("round %d of %d, %s at %d requests/s: p50 %.2f ms, p99 %.2f ms, %d errors", round+1, c.Rounds, t.variant, rate,
+				c.reportf("round %d of %d, %s at %d requests/s: p50 %.2f ms, p99 %.2f ms, %d errors", round+1, c.Rounds, t.variant, rate,
 					millis(percentile(measured.took, 50)), millis(percentile(measured.took, 99)), measured.errors)
 			}
 		}
@@ -63,12 +63,31 @@ func mergeLoops(t target, rate int, rounds []loopRound) GatewayResult {
 	return result
 }
 
+// due is a call and when it is to begin.
+type due struct {
+	number int
+	at     time.Time
+}
+
+// answer makes the calls of a queue, one after the other, on a connection that is replaced where one fails.
+func (t target) answer(ctx context.Context, connection *caller, queue <-chan due, made func(call due, err error)) {
+	defer func() { connection.close() }()
+	for call := range queue {
+		err := connection.plain(strconv.Itoa(call.number))
+		made(call, err)
+		if err == nil {
+			continue
+		}
+		connection.close() // in whatever state it is
+		if again, err := t.dial(ctx); err == nil {
+			connection = again
+		}
+	}
+}
+
+// openLoop calls at a constant rate, whether or not earlier calls have been answered.
 func (c GatewayConfig) openLoop(ctx context.Context, t target, rate int) (loopRound, error) {
 	calls := max(int(c.Duration.Seconds()*float64(rate)), 1)
-	type due struct {
-		number int
-		at     time.Time
-	}
 	queue := make(chan due, calls)
 	took := make([]time.Duration, calls)
 	failed := make([]error, calls)
@@ -80,18 +99,9 @@ func (c GatewayConfig) openLoop(ctx context.Context, t target, rate int) (loopRo
 			return loopRound{}, err
 		}
 		all.Go(func() {
-			defer func() { connection.close() }()
-			for call := range queue {
-				err := connection.plain(strconv.Itoa(call.number))
+			t.answer(ctx, connection, queue, func(call due, err error) {
 				took[call.number], failed[call.number] = time.Since(call.at), err
-				if err == nil {
-					continue
-				}
-				connection.close() // in whatever state it is
-				if again, err := t.dial(ctx); err == nil {
-					connection = again
-				}
-			}
+			})
 		})
 	}
 	stop, err := t.process.watch(ctx)
@@ -122,7 +132,7 @@ func (c GatewayConfig) openLoop(ctx context.Context, t target, rate int) (loopRo
 	for _, err := range failed {
 		if err != nil {
 			if round.errors == 0 {
-				c.report("%v", err)
+				c.reportf("%v", err)
 			}
 			round.errors++
 		}

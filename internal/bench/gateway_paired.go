@@ -74,7 +74,7 @@ func (c GatewayConfig) pairs(ctx context.Context, call string, callers [2]*calle
 		AddedP50: millis(percentile(added, 50)), AddedP90: millis(percentile(added, 90)),
 		P50: millis(percentile(took[1], 50)), UpstreamP50: millis(percentile(took[0], 50)),
 	}
-	c.report("paired, %s, %s: %.3f ms more", result.Variant, call, result.AddedP50)
+	c.reportf("paired, %s, %s: %.3f ms more", result.Variant, call, result.AddedP50)
 	return result, nil
 }
 

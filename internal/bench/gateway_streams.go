@@ -19,7 +19,7 @@ func (c GatewayConfig) streams(ctx context.Context, upstream *upstream, targets 
 			return nil, err
 		}
 		results = append(results, result)
-		c.report("%d streams at once, %s: %d wrong", result.Calls, t.variant, *result.Errors)
+		c.reportf("%d streams at once, %s: %d wrong", result.Calls, t.variant, *result.Errors)
 	}
 	return results, nil
 }
@@ -73,7 +73,7 @@ func (c GatewayConfig) openStreams(ctx context.Context, upstream *upstream, t ta
 	for _, err := range failed {
 		if err != nil {
 			if *result.Errors == 0 {
-				c.report("%v", err)
+				c.reportf("%v", err)
 			}
 			*result.Errors++
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,9 +70,7 @@ func (c *customer) registers(name, kind, url string, changes ...object) string {
 		"capabilities": []string{"vision", "function_calling", "json_mode", "streaming"},
 	}
 	for _, change := range changes {
-		for field, value := range change {
-			sent[field] = value
-		}
+		maps.Copy(sent, change)
 	}
 	if sent["credentials"] != nil {
 		delete(sent, "api_key")
@@ -86,9 +85,7 @@ func (c *customer) registers(name, kind, url string, changes ...object) string {
 func (c *customer) makesKey(fields object) (token, id string) {
 	GinkgoHelper()
 	sent := object{"name": "CI"}
-	for field, value := range fields {
-		sent[field] = value
-	}
+	maps.Copy(sent, fields)
 	r := c.must(http.MethodPost, keysPath, c.admin, sent)
 	Expect(r.status).To(Equal(http.StatusCreated), r.body)
 	token, _ = r.data()["key"].(string)
@@ -126,9 +123,7 @@ func (c *customer) sends(id string) {
 func talk(prompt string, changes ...object) object {
 	sent := object{"model": cheapModel, "messages": []object{{"role": "user", "content": prompt}}}
 	for _, change := range changes {
-		for field, value := range change {
-			sent[field] = value
-		}
+		maps.Copy(sent, change)
 	}
 	return sent
 }
@@ -149,7 +144,7 @@ type completion struct {
 }
 
 // callID is the id under which the call is in the log.
-func (c completion) callID() string { return c.header.Get("X-Request-Id") }
+func (c completion) callID() string { return c.header.Get("X-Request-ID") }
 
 // problem is the code of the answer's error, or of the error event that ends its stream.
 func (c completion) problem() string {
@@ -174,7 +169,7 @@ func (i *installation) chat(ctx context.Context, token string, sent object, head
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Correlation-Id", got.correlation)
+	request.Header.Set("X-Correlation-ID", got.correlation)
 	for _, h := range headers {
 		for name, value := range h {
 			request.Header.Set(name, value)
@@ -218,7 +213,7 @@ func (c *completion) readEvents(from io.Reader) {
 			c.add(strings.TrimSuffix(data, "\n"))
 		}
 		if err != nil {
-			if err != io.EOF { //nolint:errorlint // as the reader returns it
+			if err != io.EOF {
 				c.broken = err
 			}
 			return

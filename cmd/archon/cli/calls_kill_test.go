@@ -212,7 +212,7 @@ func (w *crowd) reconcile(log []recorded, upstream *gatewaytest.Server) {
 	}
 	served := map[string]int{}
 	for _, request := range posts(upstream) {
-		served[request.Header.Get("X-Correlation-Id")]++
+		served[request.Header.Get("X-Correlation-ID")]++
 	}
 	succeeded := 0
 	for correlation, call := range of {

