@@ -133,7 +133,10 @@ type Call struct {
 }
 
 // Day is the day (UTC) that the call counts to: the one on which it began, whose price it has.
-func (c *Call) Day() time.Time { return c.StartedAt.UTC().Truncate(24 * time.Hour) }
+func (c *Call) Day() time.Time {
+	const day = 24 * time.Hour
+	return c.StartedAt.UTC().Truncate(day)
+}
 
 // CallOf is the ledger's row of a call that Ledgered is true of. It fails on what no data plane writes: ids that are none,
 // and a cost that is no amount.

@@ -132,7 +132,7 @@ var _ = Describe("the ledger projection", Label("postgres"), func() {
 		odd.Tokens = domain.Tokens{Input: 1 << 62, CacheRead: 1 << 62, CacheWrite: 1 << 62, Output: 1 << 62, Reasoning: -1}
 		calls := []usage.Recorded{odd, odd, odd}
 		for i, year := range []int{1, 9999} {
-			calls[i].StartedAt = time.Date(year, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+			calls[i].StartedAt = time.Date(year, 12, 31, 23, 59, 59, 999999000, time.UTC)
 		}
 		calls[2].StartedAt = time.Time{}
 		calls[2].UserID = long + "y"

@@ -143,7 +143,7 @@ func (d usdSum) number() json.Number {
 
 // addOne adds one to a whole number below 10¹⁸.
 func addOne(whole string) string {
-	number, _ := strconv.ParseInt(whole, 10, 64) //nolint:errcheck // PostgreSQL wrote it, and numeric(24, 10) bounds it
+	number, _ := strconv.ParseInt(whole, 10, 64) // PostgreSQL wrote it, and its type bounds it
 	return strconv.FormatInt(number+1, 10)
 }
 

@@ -34,7 +34,7 @@ type shareCursor struct {
 }
 
 var (
-	sumPattern     = regexp.MustCompile(`^-?[0-9]{1,20}\.[0-9]{10}$`)
+	sumPattern     = regexp.MustCompile(`^-?\d{1,20}\.\d{10}$`)
 	errShareCursor = errors.New("not a place in a breakdown")
 )
 

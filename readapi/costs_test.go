@@ -112,6 +112,9 @@ var _ = Describe("costs", Label("postgres"), func() {
 			HaveField("Forecast", HaveField("EndOfMonth", HaveValue(Equal(json.Number("300"))))), HaveField("Forecast.Confidence", HaveValue(Equal(1.0)))))
 		Expect(dashboard(ctx, tenant, api.GetCostDashboardParams{Period: new("2026-04")})).To(And(
 			HaveField("TotalSpend", json.Number("0")), HaveField("Trend", BeEmpty()), HaveField("Forecast.EndOfMonth", BeNil())))
+		for _, far := range []string{"0000-01", "0001-01", "9999-12"} {
+			Expect(dashboard(ctx, tenant, api.GetCostDashboardParams{Period: &far}).TotalSpend).To(Equal(json.Number("0")), far)
+		}
 		Expect(dashboard(ctx, "nobody", api.GetCostDashboardParams{})).To(And(HaveField("TotalSpend", json.Number("0")), HaveField("Forecast.Confidence", BeNil())))
 	})
 

@@ -27,8 +27,11 @@ func DayOf(at time.Time) time.Time {
 // Day is the start of the day at an index.
 func (s Series) Day(index int) time.Time { return s.First.AddDate(0, 0, index) }
 
+// oneDay is how long every day is in UTC.
+const oneDay = 24 * time.Hour
+
 // index is where a day is, or would be.
-func (s Series) index(day time.Time) int { return int(math.Round(day.Sub(s.First).Hours() / 24)) }
+func (s Series) index(day time.Time) int { return int(day.Sub(s.First) / oneDay) }
 
 // window are the at most n days of the series that end before a day.
 func (s Series) window(before, n int) []domain.Amount {

@@ -103,7 +103,7 @@ func fitLine(ys []domain.Amount) line {
 		errors += square(float64(y) - l.intercept - l.slope*float64(x))
 	}
 	l.residual = math.Sqrt(errors / (l.n - 2))
-	l.r2 = 1 // days that are all alike are explained
+	l.r2 = 1               // days that are all alike are explained
 	const rounding = 1e-20 // what differences between equal days may come to, of the square of their mean
 	if squaresY > rounding*l.n*square(meanY) {
 		l.r2 = min(max(1-errors/squaresY, 0), 1)

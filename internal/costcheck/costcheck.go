@@ -42,7 +42,7 @@ const pageSize = 2000
 
 // Check checks a tenant and tells every difference, a line each.
 func (c *Checker) Check(ctx context.Context, tenant string, tell func(difference string)) (Report, error) {
-	check := &check{tenant: tenant, log: c.Log, tell: tell, fold: newFold()}
+	check := &check{tenant: tenant, log: c.Log, codec: eventcodec.New(), tell: tell, fold: newFold()}
 	head, err := c.Log.Head(ctx, tenant)
 	if err != nil {
 		return Report{}, fmt.Errorf("read the head: %w", err)
@@ -62,12 +62,13 @@ func (c *Checker) Check(ctx context.Context, tenant string, tell func(difference
 type check struct {
 	tenant string
 	log    *eventstore.Store
+	codec  *eventstore.Codec
 	tell   func(difference string)
 	fold   *fold
 	report Report
 }
 
-func (c *check) differ(format string, args ...any) {
+func (c *check) differf(format string, args ...any) {
 	c.report.Differences++
 	c.tell(fmt.Sprintf(format, args...))
 }
@@ -102,7 +103,7 @@ func (c *check) checkRows(ctx context.Context, tx pgx.Tx) error {
 			return fmt.Errorf("read the log: %w", err)
 		}
 		if len(events) == 0 {
-			c.differ("the ledger is at position %d, and the log ends at %d", c.report.Position, after)
+			c.differf("the ledger is at position %d, and the log ends at %d", c.report.Position, after)
 			break
 		}
 		for i := range events {
@@ -117,15 +118,13 @@ func (c *check) checkRows(ctx context.Context, tx pgx.Tx) error {
 	return c.passRows(ctx, rows, 0)
 }
 
-var codec = eventcodec.New()
-
 func (c *check) checkEvent(ctx context.Context, event *eventstore.Recorded, rows *ledger) error {
 	if event.Type != (usage.Recorded{}).EventType() {
 		return nil
 	}
-	payload, err := codec.Decode(event.Type, event.Data)
+	payload, err := c.codec.Decode(event.Type, event.Data)
 	if err != nil {
-		c.differ("position %d: the event can't be decoded: %v", event.Position, err)
+		c.differf("position %d: the event can't be decoded: %v", event.Position, err)
 		return nil
 	}
 	recorded, ok := payload.(usage.Recorded)
@@ -134,7 +133,7 @@ func (c *check) checkEvent(ctx context.Context, event *eventstore.Recorded, rows
 	}
 	call, err := projections.CallOf(&recorded, event.Position, event.Time())
 	if err != nil {
-		c.differ("position %d: the event can't be booked: %v", event.Position, err)
+		c.differf("position %d: the event can't be booked: %v", event.Position, err)
 		return nil
 	}
 	c.fold.add(&call)
@@ -146,11 +145,11 @@ func (c *check) checkEvent(ctx context.Context, event *eventstore.Recorded, rows
 		return err
 	}
 	if !found || row.position != event.Position {
-		c.differ("position %d: the ledger lacks call %s", event.Position, call.ID)
+		c.differf("position %d: the ledger lacks call %s", event.Position, call.ID)
 		return nil
 	}
 	for _, one := range row.differences(&call) {
-		c.differ("position %d: %s is %s in the ledger, and %s in the log", event.Position, one.column, one.have, one.want)
+		c.differf("position %d: %s is %s in the ledger, and %s in the log", event.Position, one.column, one.have, one.want)
 	}
 	rows.pass()
 	return nil
@@ -163,7 +162,7 @@ func (c *check) passRows(ctx context.Context, rows *ledger, before int64) error 
 		if err != nil || !found || (before > 0 && row.position >= before) {
 			return err
 		}
-		c.differ("position %d: the ledger has call %s of %s USD, and the log has none there", row.position, row.id, row.cost)
+		c.differf("position %d: the ledger has call %s of %s USD, and the log has none there", row.position, row.id, row.cost)
 		rows.pass()
 	}
 }

@@ -85,7 +85,7 @@ func (f *fold) day(key dayKey) *sums {
 // values are the columns of sums as text.
 func (s *sums) values() [6]string {
 	return [...]string{
-		decimal(s.spend), fmt.Sprint(s.prompt), fmt.Sprint(s.completion), fmt.Sprint(s.requests), fmt.Sprint(s.unpriced), fmt.Sprint(s.executions),
+		decimal(s.spend), number(s.prompt), number(s.completion), number(s.requests), number(s.unpriced), number(s.executions),
 	}
 }
 
@@ -111,20 +111,20 @@ func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("read the sums of days: %w", err)
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(left), dayKey.compare) {
-		c.differ("%s: the sums of days lack it; the log comes to %s USD", key, decimal(left[key].spend))
+		c.differf("%s: the sums of days lack it; the log comes to %s USD", key, decimal(left[key].spend))
 	}
 	return nil
 }
 
 func (c *check) compareDay(key dayKey, have [6]string, want *sums) {
 	if want == nil {
-		c.differ("%s: the sums of days have %s USD, and the log has no calls there", key, have[0])
+		c.differf("%s: the sums of days have %s USD, and the log has no calls there", key, have[0])
 		return
 	}
 	expected := want.values()
 	for i, column := range []string{"spend_usd", "prompt_tokens", "completion_tokens", "requests", "unpriced", "executions"} {
 		if have[i] != expected[i] {
-			c.differ("%s: %s is %s in the sums of days, and the log comes to %s", key, column, have[i], expected[i])
+			c.differf("%s: %s is %s in the sums of days, and the log comes to %s", key, column, have[i], expected[i])
 		}
 	}
 }
@@ -151,7 +151,7 @@ func (c *check) checkExecutions(ctx context.Context, tx pgx.Tx) error {
 			return fmt.Errorf("read the executions: %w", err)
 		}
 		if want, found := left[key]; !found || want != have {
-			c.differ("execution %q of agent %q: first seen on %s at position %d, which the log does not say", key.id, key.agent, have.day, have.position)
+			c.differf("execution %q of agent %q: first seen on %s at position %d, which the log does not say", key.id, key.agent, have.day, have.position)
 		}
 		delete(left, key)
 	}
@@ -159,7 +159,7 @@ func (c *check) checkExecutions(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("read the executions: %w", err)
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(left), func(a, b executionKey) int { return cmp.Or(cmp.Compare(a.agent, b.agent), cmp.Compare(a.id, b.id)) }) {
-		c.differ("execution %q of agent %q: the table of executions lacks it", key.id, key.agent)
+		c.differf("execution %q of agent %q: the table of executions lacks it", key.id, key.agent)
 	}
 	return nil
 }

@@ -33,7 +33,6 @@ func names() []string {
 
 // expected are the columns of a call's row.
 func expected(call *projections.Call) []string {
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	micros := func(at time.Time) string { return number(at.UnixMicro()) }
 	cost, t := "", call.Tokens
 	if call.Priced {
@@ -45,6 +44,8 @@ func expected(call *projections.Call) []string {
 		number(t.CacheRead), number(t.CacheWrite), number(t.Reasoning), strconv.FormatBool(call.Priced), cost, string(call.Price),
 	}
 }
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 func id(optional *uuid.UUID) string {
 	if optional == nil {
