@@ -37,12 +37,13 @@ type month struct {
 
 // readMonth reads a month, in one statement, so that all of it shows the same calls.
 func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month, error) {
+	dimensions := []string{"total", "provider", "model", "department", "agent"}
 	wide := span{of.from.AddDate(0, 0, -baseline), of.until}
 	firstDay := `select min(day) from cost_daily where tenant_id = $1 and dimension = 'total'`
 	if position != nil {
 		firstDay = `select (min(started_at) at time zone 'UTC')::date from token_ledger where tenant_id = $1 and recorded_position <= $4`
 	}
-	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position)+`), sums as (
+	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position, dimensions)+`), sums as (
 			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, s.key) as name, sum(s.spend_usd)::numeric(30, 10) as spend,
 				sum(s.prompt_tokens + s.completion_tokens)::bigint as tokens, sum(s.executions)::bigint as executions
 			from source s left join model_providers p on s.dimension = 'provider' and p.tenant_id = $1 and p.id::text = s.key
@@ -53,7 +54,7 @@ func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month,
 			where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date)
 		select dimension, day, name, spend::text as spend, tokens, executions, (`+firstDay+`) as first_day from sums
 		order by sums.dimension, sums.day, sums.spend desc, sums.name collate "C"`,
-		wide.from, wide.until, position, []string{"total", "provider", "model", "department", "agent"}, of.from)
+		wide.from, wide.until, position, dimensions, of.from)
 	if err != nil {
 		return month{}, err
 	}
