@@ -583,8 +583,11 @@ type AuditEntry struct {
 	IPAddress *string `json:"ip_address"`
 
 	// OccurredAt Example: 2025-06-13T09:41:07.123456Z
-	OccurredAt time.Time    `json:"occurred_at"`
-	Outcome    AuditOutcome `json:"outcome"`
+	OccurredAt time.Time `json:"occurred_at"`
+
+	// Outcome `rejected` is a request that was refused and changed nothing. All else `succeeded`, the record of a model's call that
+	// failed included: `status_code` and `data.outcome` tell how that call went.
+	Outcome AuditOutcome `json:"outcome"`
 
 	// Position Example: 4711
 	Position int64 `json:"position"`
@@ -615,7 +618,8 @@ type AuditListEnvelope struct {
 	Meta ListMeta `json:"meta"`
 }
 
-// AuditOutcome defines model for AuditOutcome.
+// AuditOutcome `rejected` is a request that was refused and changed nothing. All else `succeeded`, the record of a model's call that
+// failed included: `status_code` and `data.outcome` tell how that call went.
 type AuditOutcome string
 
 // AuditVerification defines model for AuditVerification.
@@ -718,7 +722,7 @@ type ChangeProvider struct {
 
 // CircuitBreaker defines model for CircuitBreaker.
 type CircuitBreaker struct {
-	// Blocked Why calls don't pass whatever the state is; null where nothing is in the way.
+	// Blocked Why calls don't pass whatever the state is; left out where nothing is in the way.
 	Blocked *CircuitBreakerBlocked `json:"blocked,omitempty"`
 
 	// FailureCount Example: 0

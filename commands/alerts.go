@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/archonhq/archon/domain/alerts"
 )
 
@@ -39,9 +37,9 @@ func (a *Alerts) Raise(ctx context.Context, tenant string, alert alerts.Alert) e
 	if !a.claim(key) {
 		return nil
 	}
-	id, err := uuid.NewV7()
+	id, err := newID()
 	if err == nil {
-		err = a.apply(ctx, SystemCaller(tenant, "alerts"), stream, alerts.Raise{AlertID: id.String(), Alert: alert})
+		err = a.apply(ctx, SystemCaller(tenant, "alerts"), stream, alerts.Raise{AlertID: id, Alert: alert})
 	}
 	if err != nil {
 		a.forget(key)

@@ -49,7 +49,11 @@ func (r response) answer(ctx context.Context, position int64) (httpx.Answer, err
 	return at(answer, position), nil
 }
 
+// at names the position of what was written; 0 is none, or not yet.
 func at(answer httpx.Answer, position int64) httpx.Answer {
+	if position == 0 {
+		return answer
+	}
 	return answer.With(httpx.HeaderEventPosition, strconv.FormatInt(position, 10))
 }
 

@@ -32,6 +32,7 @@ type fixture struct {
 	secrets   secrets.Store
 	wire      *wire
 	waits     *waits
+	breakers  *breakers
 	providers *commands.Providers
 	keys      *commands.Keys
 	prices    *commands.Prices
@@ -54,11 +55,11 @@ func newFixture() *fixture {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(kept.Close)
 
-	f := &fixture{db: db, store: eventstore.New(pool, eventstore.Config{}), secrets: kept, wire: &wire{}, waits: &waits{}}
+	f := &fixture{db: db, store: eventstore.New(pool, eventstore.Config{}), secrets: kept, wire: &wire{}, waits: &waits{}, breakers: &breakers{}}
 	handler := &commands.Handler{Log: f.store, Codec: eventcodec.New(), Sealer: sealer{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 	reads := commands.ReadYourWrites{Waiter: f.waits, Bound: time.Second}
 	f.providers = &commands.Providers{
-		Handler: handler, HealthLog: f.store, Secrets: kept, Wire: f.wire, Reads: reads,
+		Handler: handler, HealthLog: f.store, Secrets: kept, Wire: f.wire, Reads: reads, Breakers: f.breakers,
 		Current: func(context.Context, string, string) (api.Provider, error) {
 			return api.Provider{HealthStatus: "healthy"}, nil
 		},
@@ -172,6 +173,14 @@ func (w *wire) Test(_ context.Context, target commands.Target, _ string) command
 		return commands.ConnectionTest{Error: &failure, LatencyMs: 3}
 	}
 	return commands.ConnectionTest{OK: true, LatencyMs: 3, ModelsFound: 2}
+}
+
+// breakers keeps which providers' breakers were reset.
+type breakers struct{ reset []string }
+
+func (b *breakers) Reset(_ context.Context, tenant, provider string) error {
+	b.reset = append(b.reset, tenant+" "+provider)
+	return nil
 }
 
 // waits counts what answers have waited for.

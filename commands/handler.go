@@ -45,7 +45,8 @@ type Handler struct {
 	Sealer Sealer
 	Now    func() time.Time
 	Logger *slog.Logger
-	// Changed, where set, is told of each tenant of which a command has changed something. It must not block.
+	// Changed, where set, is told of each tenant of which a command has changed something; telemetry changes nothing. It must
+	// not block.
 	Changed func(tenant string)
 }
 
@@ -214,7 +215,7 @@ func appendDecided[S, C any](ctx context.Context, h *Handler, caller Caller, met
 		request.Remember = eventstore.Remember{Fingerprint: caller.Idempotency.Fingerprint, Answer: render, TTL: caller.Idempotency.TTL}
 	}
 	result, err := h.Log.Append(ctx, request)
-	if err == nil && h.Changed != nil {
+	if err == nil && h.Changed != nil && !t.unguarded {
 		h.Changed(caller.Tenant)
 	}
 	switch {

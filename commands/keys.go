@@ -67,23 +67,23 @@ func (k *Keys) RevokeKey(ctx context.Context, request api.RevokeKeyRequestObject
 // create makes a key with a secret that nobody has seen. The secret is in the first answer and nowhere else: what is
 // remembered under an Idempotency-Key has null in its place.
 func (k *Keys) create(ctx context.Context, caller Caller, config keys.Config) (outcome, error) {
-	id, err := uuid.NewV7()
+	id, err := newID()
 	if err != nil {
-		return outcome{}, fmt.Errorf("make a key's id: %w", err)
+		return outcome{}, err
 	}
 	var random [keys.SecretBytes]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return outcome{}, fmt.Errorf("make a key's secret: %w", err)
 	}
 	secret := keys.Secret(random)
-	token := keys.Token(caller.Tenant, id.String(), secret)
+	token := keys.Token(caller.Tenant, id, secret)
 	return handle(ctx, k.Handler, caller, keyTask{
 		decider: keys.Decider(),
 		command: keys.Create{
-			KeyID: id.String(), Config: config, SecretHash: keys.Hash(secret), Hint: keys.Hint(secret),
+			KeyID: id, Config: config, SecretHash: keys.Hash(secret), Hint: keys.Hint(secret),
 			CreatedBy: caller.Actor.ID, Now: k.Handler.Now(),
 		},
-		streams: []string{keys.Stream(id.String())},
+		streams: []string{keys.Stream(id)},
 		answer: func(key keys.Key, version int64, at time.Time) response {
 			shown := keyView(key, version, at)
 			return response{

@@ -88,8 +88,8 @@ func overridesOf(sent []api.PriceOverride, now time.Time) ([]prices.Override, er
 				rate("cached_input_usd_per_1m", one.CachedInputUsdPer1M), rate("cache_write_usd_per_1m", one.CacheWriteUsdPer1M)),
 		}
 	}
-	if len(details) > 0 {
-		return nil, invalidMoney(details)
+	if err := invalidMoney(details); err != nil {
+		return nil, err
 	}
 	return prices.Normalised(overrides) //nolint:wrapcheck // a refusal is passed on as it is
 }
@@ -110,5 +110,5 @@ func moneyOf(sent *json.Number) (amount *domain.Amount, reason string) {
 }
 
 func invalidMoney(details map[string]any) error {
-	return &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "An amount of money does not fit.", Details: details}
+	return domain.InvalidFields("An amount of money does not fit.", details)
 }

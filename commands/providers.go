@@ -67,7 +67,7 @@ func (p *Providers) register(ctx context.Context, caller Caller, config provider
 	if err := p.nameIsFree(ctx, caller.Tenant, config.Name); err != nil {
 		return outcome{}, err
 	}
-	id, err := newProviderID()
+	id, err := newID()
 	if err != nil {
 		return outcome{}, err
 	}
@@ -311,18 +311,14 @@ func (p *Providers) complete(config providers.Config, secret ProviderSecret) (pr
 	for field, reason := range problems {
 		details[field] = reason
 	}
-	if len(details) > 0 {
-		return config, secret, &domain.Refusal{
-			Kind: domain.Invalid, Code: "validation_failed", Message: "The provider's configuration is not valid.", Details: details,
-		}
-	}
-	return config, secret, nil
+	return config, secret, domain.InvalidFields("The provider's configuration is not valid.", details)
 }
 
-func newProviderID() (string, error) {
+// newID makes the id of a new thing: those made later are greater.
+func newID() (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return "", fmt.Errorf("make a provider id: %w", err)
+		return "", fmt.Errorf("make an id: %w", err)
 	}
 	return id.String(), nil
 }

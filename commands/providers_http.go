@@ -123,10 +123,8 @@ func credentialsOf(key *string, sent *api.Credentials) (map[string]string, error
 		return credentials, nil
 	}
 	if other, both := credentials["api_key"]; both && other != *key {
-		return nil, &domain.Refusal{
-			Kind: domain.Invalid, Code: "validation_failed", Message: "The credentials contradict each other.",
-			Details: map[string]any{"api_key": "differs from credentials.api_key, for which it is short; send one of them"},
-		}
+		return nil, domain.InvalidFields("The credentials contradict each other.",
+			map[string]any{"api_key": "differs from credentials.api_key, for which it is short; send one of them"})
 	}
 	credentials["api_key"] = *key
 	return credentials, nil

@@ -239,6 +239,32 @@ var _ = Describe("Commands on providers", Label("postgres"), func() {
 		Entry("what is no id", "../../etc/passwd"),
 	)
 
+	It("let calls pass a provider's breaker again once somebody has seen it work, and only then", func() {
+		provider := f.registered("OpenAI")
+		again := func() error {
+			_, err := f.providers.TestConnection(as(), api.TestConnectionRequestObject{ID: provider.ID})
+			return err
+		}
+		replace := func() error {
+			_, err := f.providers.ReplaceCredentials(as(), api.ReplaceCredentialsRequestObject{
+				ID: provider.ID, Body: &api.ReplaceCredentials{Credentials: &api.Credentials{"api_key": "sk-new"}},
+			})
+			return err
+		}
+		f.wire.failure = "401: bad key"
+		Expect(again()).To(Succeed())
+		Expect(refusal(replace()).Code).To(Equal("credential_test_failed"))
+		f.wire.failure = ""
+		_, err := f.providers.Probe(context.Background(), commands.SystemCaller(tenant, "prober"), provider.ID, providers.OnSchedule)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(f.breakers.reset).To(BeEmpty(), "a probe says nothing of whether models can be called")
+
+		Expect(again()).To(Succeed())
+		Expect(f.breakers.reset).To(Equal([]string{tenant + " " + provider.ID}))
+		Expect(replace()).To(Succeed())
+		Expect(f.breakers.reset).To(HaveLen(2))
+	})
+
 	It("do not let one tenant reach another's", func() {
 		provider := f.registered("OpenAI")
 		other := as(func(r *httpx.Request) { r.Principal.Tenant = "rival" })

@@ -88,7 +88,7 @@ func (r *Routing) replaceRules(ctx context.Context, caller Caller, ruleset routi
 		if ruleset.Rules[i].ID != "" {
 			continue
 		}
-		id, err := newProviderID()
+		id, err := newID()
 		if err != nil {
 			return outcome{}, err
 		}

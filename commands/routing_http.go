@@ -24,24 +24,14 @@ func (r *Routing) ReplaceRoutingRules(ctx context.Context, request api.ReplaceRo
 	}
 	caller := callerOf(ctx)
 	done, err := r.replaceRules(ctx, caller, ruleset)
-	return r.finish(ctx, caller, done, err)
+	return finish(ctx, r.Handler, r.Reads, caller, done, err, routingTables...)
 }
 
 // ReplaceFallback implements api.StrictServerInterface.
 func (r *Routing) ReplaceFallback(ctx context.Context, request api.ReplaceFallbackRequestObject) (api.ReplaceFallbackResponseObject, error) {
 	caller := callerOf(ctx)
 	done, err := r.replaceFallback(ctx, caller, fallbackOf(request.Body))
-	return r.finish(ctx, caller, done, err)
-}
-
-// finish: see Providers.finish.
-func (r *Routing) finish(ctx context.Context, caller Caller, done outcome, err error) (httpx.Answer, error) {
-	if err != nil {
-		if done, err = r.Handler.orEarlier(ctx, caller, err); err != nil {
-			return httpx.Answer{}, err
-		}
-	}
-	return r.Reads.settle(ctx, done, caller.Tenant, routingTables...), nil
+	return finish(ctx, r.Handler, r.Reads, caller, done, err, routingTables...)
 }
 
 // RulesetOf is a ruleset as a client sends it, with what it left out filled in, but for ids. What can't be read is a refusal
@@ -63,10 +53,7 @@ func RulesetOf(sent *api.ReplaceRoutingRules) (routing.Ruleset, error) {
 	if sent.DefaultRule != nil {
 		ruleset.Default = &routing.Default{ProviderID: canonical(sent.DefaultRule.ProviderID)}
 	}
-	if len(wrong) > 0 {
-		return ruleset, &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "The rules are not valid.", Details: wrong}
-	}
-	return ruleset, nil
+	return ruleset, domain.InvalidFields("The rules are not valid.", wrong)
 }
 
 func conditionsOf(sent []api.RoutingCondition, path string, wrong map[string]any) []routing.Condition {

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/google/uuid"
 
@@ -13,6 +14,20 @@ import (
 // Usage records what calls through the data plane came to.
 type Usage struct {
 	Handler *Handler
+	// Refusals bounds how many refused calls are recorded.
+	Refusals *Refusals
+}
+
+// Refuse records a call that was refused, unless the tenant has too many of them; what is left out is counted in the next
+// one that is recorded.
+func (u *Usage) Refuse(ctx context.Context, caller Caller, recorded usage.Recorded) error {
+	suppressed, allowed := u.Refusals.admit(caller.Tenant)
+	if !allowed {
+		return nil
+	}
+	recorded.Suppressed = suppressed
+	_, err := u.Record(ctx, caller, recorded)
+	return err
 }
 
 // Record appends a call to a stream of its own and returns its position once it is durable. Where ctx belongs to a request
@@ -29,7 +44,7 @@ func (u *Usage) Record(ctx context.Context, caller Caller, recorded usage.Record
 	request := eventstore.Append{
 		Tenant: caller.Tenant, Events: []eventstore.NewEvent{event}, Meta: meta, Expect: map[string]int64{event.Stream: 0},
 	}
-	if named, answer := idempotencyOf(ctx), answerOf(ctx); named != nil && answer != nil && recorded.Outcome == usage.Succeeded {
+	if named, answer := idempotencyOf(ctx), answerOf(ctx); named != nil && answer != nil && recorded.Status == http.StatusOK { // also where the client has gone, who will ask again
 		request.CommandID = named.CommandID
 		request.Remember = eventstore.Remember{Fingerprint: named.Fingerprint, TTL: named.TTL, Answer: answer}
 	}

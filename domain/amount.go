@@ -18,10 +18,11 @@ const (
 	// NanoUSD is 10⁻⁹ USD, the unit in which budgets are counted.
 	NanoUSD Amount = 10
 
-	// amountPlaces are the decimal places of an Amount, shownPlaces those that the API shows.
-	amountPlaces = 10
-	shownPlaces  = 6
-	decimalBase  = 10
+	// AmountPlaces are the decimal places of an Amount.
+	AmountPlaces = 10
+	// shownPlaces are the decimal places that the API shows.
+	shownPlaces = 6
+	decimalBase = 10
 )
 
 // Errors of ParseAmount; their texts are for the one who sent the amount.
@@ -54,10 +55,10 @@ func ParseAmount(text string, places int) (Amount, error) {
 	for strings.HasSuffix(digits, "0") {
 		digits, exponent = digits[:len(digits)-1], exponent+1
 	}
-	if -exponent > min(places, amountPlaces) {
-		return 0, fmt.Errorf("%w: at most %d", ErrTooManyPlaces, min(places, amountPlaces))
+	if -exponent > min(places, AmountPlaces) {
+		return 0, fmt.Errorf("%w: at most %d", ErrTooManyPlaces, min(places, AmountPlaces))
 	}
-	amount, err := strconv.ParseInt(sign(mantissa)+digits+strings.Repeat("0", exponent+amountPlaces), decimalBase, 64)
+	amount, err := strconv.ParseInt(sign(mantissa)+digits+strings.Repeat("0", exponent+AmountPlaces), decimalBase, 64)
 	if err != nil {
 		return 0, ErrAmountTooLarge
 	}
@@ -85,8 +86,8 @@ func split(text string) (mantissa string, exponent int, err error) {
 
 // String is the amount as a decimal with all ten places: "0.0012345000".
 func (a Amount) String() string {
-	digits := fmt.Sprintf("%0*d", amountPlaces+1, a.magnitude())
-	cut := len(digits) - amountPlaces
+	digits := fmt.Sprintf("%0*d", AmountPlaces+1, a.magnitude())
+	cut := len(digits) - AmountPlaces
 	return a.sign() + digits[:cut] + "." + digits[cut:]
 }
 
@@ -115,7 +116,7 @@ func (a *Amount) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &text); err != nil {
 		return fmt.Errorf("decode an amount: %w", err)
 	}
-	amount, err := ParseAmount(text, amountPlaces)
+	amount, err := ParseAmount(text, AmountPlaces)
 	if err != nil {
 		return fmt.Errorf("decode an amount: %w", err)
 	}

@@ -33,6 +33,15 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
 
+// InvalidFields is the refusal of a command some fields of which do not fit, details being field to reason; nil where there
+// are none.
+func InvalidFields(message string, details map[string]any) error {
+	if len(details) == 0 {
+		return nil
+	}
+	return &Refusal{Kind: Invalid, Code: "validation_failed", Message: message, Details: details}
+}
+
 // With returns a copy that says one thing more.
 func (r *Refusal) With(key string, value any) *Refusal {
 	details := maps.Clone(r.Details)

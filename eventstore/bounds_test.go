@@ -243,7 +243,7 @@ var _ = Describe("A log that contradicts its head", func() {
 })
 
 var _ = Describe("An append that PostgreSQL refuses", func() {
-	It("fails alone, and says why", func(ctx context.Context) {
+	DescribeTable("fails alone, and says why", func(ctx context.Context, callers, every int) {
 		db := newDatabase(ctx)
 		root := superuser(ctx, db)
 		_, err := root.Exec(ctx, `create function poison() returns trigger language plpgsql as $$ begin
@@ -251,12 +251,11 @@ var _ = Describe("An append that PostgreSQL refuses", func() {
 			create trigger poison before insert on events for each row execute function poison()`)
 		Expect(err).NotTo(HaveOccurred())
 		store := open(ctx, db, eventstore.Config{})
-		const callers = 40
 		outcomes := make(chan error, callers)
 		for i := range callers {
 			go func() {
 				stream := fmt.Sprintf("a-%d", i)
-				if i%10 == 0 {
+				if i%every == 0 {
 					stream = "poison-1"
 				}
 				_, err := store.Append(ctx, single("t", stream, 0))
@@ -273,9 +272,12 @@ var _ = Describe("An append that PostgreSQL refuses", func() {
 				refused++
 			}
 		}
-		Expect(refused).To(Equal(callers / 10))
+		Expect(refused).To(Equal(callers / every))
 		Expect(expectIntact(ctx, store, "t").Checked).To(BeEquivalentTo(callers - refused))
-	})
+	},
+		Entry("among few", 40, 10),
+		Entry("where the next batch is made beside one in flight", 2000, 100),
+	)
 
 	It("is tried again where PostgreSQL cancelled it", func(ctx context.Context) {
 		tenant := newTenant()

@@ -125,7 +125,7 @@ func (l *lane) attempt(ctx context.Context, members []*member, locked bool) ([]*
 // exchange settles members, unless that has been done, and has the database judge them; it holds a connection, and with
 // locked also the head row, no longer than that. A nil batch means that nobody has been answered yet.
 func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*batch, reply, error) {
-	ready := l.takeReady(locked)
+	ready := l.takeReady(members, locked)
 	if l.store.pool.Stat().IdleConns() == 0 {
 		l.answerLanded() // who is owed an answer does not wait for a connection
 	}
@@ -137,8 +137,6 @@ func (l *lane) exchange(ctx context.Context, members []*member, locked bool) (*b
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	if ready != nil {
-		ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-		defer cancel()
 		found, err := l.send(ctx, conn.Conn(), ready, false)
 		return ready, found, err
 	}
@@ -167,8 +165,8 @@ func (l *lane) settleAndSend(ctx context.Context, conn *pgx.Conn, members []*mem
 	if err := l.learn(ctx, conn, members, lock); err != nil {
 		return nil, reply{}, err
 	}
-	if lag := l.head.OccurredAt - l.now(); lag > MaxClockLag.Microseconds() {
-		return nil, reply{}, fmt.Errorf("%w (by %d ms)", ErrClockBehind, lag/1000)
+	if lag := l.clockLag(l.head); lag > MaxClockLag {
+		return nil, reply{}, fmt.Errorf("%w (by %d ms)", ErrClockBehind, lag.Milliseconds())
 	}
 	b, deferred := l.settle(members)
 	l.putBack(deferred)

@@ -65,6 +65,12 @@ var _ = Describe("The past of a chain", Ordered, func() {
 		Expect(newest(newTenant(), 0, "t.odd.v1")).To(Equal([2]int64{0, 0}))
 	})
 
+	It("tells which streams have an event of a type", func(ctx context.Context) {
+		Expect(store.Having(ctx, tenant, "t.even.v1", []string{"a-1", "b-1", "nowhere"})).To(Equal([]string{"b-1"}))
+		Expect(store.Having(ctx, newTenant(), "t.even.v1", []string{"b-1"})).To(BeEmpty())
+		Expect(store.Having(ctx, tenant, "t.even.v1", nil)).To(BeEmpty())
+	})
+
 	It("has the last event of a type", func(ctx context.Context) {
 		event, found, err := store.Last(ctx, tenant, "b-1", "t.even.v1")
 		Expect(err).NotTo(HaveOccurred())

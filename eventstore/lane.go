@@ -255,6 +255,11 @@ func (l *lane) version(stream string) (int64, bool) {
 
 func (l *lane) now() int64 { return l.store.config.Now().UnixMicro() }
 
+// clockLag is how far this node's clock is behind a head; below zero where it is ahead, as it should be.
+func (l *lane) clockLag(head Head) time.Duration {
+	return time.Duration(head.OccurredAt-l.now()) * time.Microsecond
+}
+
 // timeOfBatch is when the events of the next batch occur: time never goes back within a chain.
 func (l *lane) timeOfBatch() int64 { return max(l.now(), l.head.OccurredAt) }
 

@@ -4,7 +4,7 @@ package eventstore
 // and encoded, it can go the moment that one has landed. It rests on the head that the batch in flight will leave; where
 // that one does not land, dropReady takes it apart again.
 func (l *lane) makeReady(inFlight *batch) {
-	if l.ready != nil || l.waiting() < overlapFrom {
+	if l.ready != nil || l.waiting() < overlapFrom || l.clockLag(inFlight.next) > MaxClockLag {
 		return
 	}
 	l.mu.Lock()
@@ -34,9 +34,17 @@ func (l *lane) settleReady(members []*member) (*batch, []*member) {
 	return b, append(deferred, members[able:]...)
 }
 
-// takeReady is the batch that was made beforehand. There is none where the head has to be locked first: it is learned anew
-// then.
-func (l *lane) takeReady(locked bool) *batch {
+// takeReady is the batch of members that was made beforehand. There is none where the head has to be locked first: it is
+// learned anew then. A batch of others, who were made ready while one was committed whose members go one by one now, is
+// dropped: what is sent before it changes the head that it rests on.
+func (l *lane) takeReady(members []*member, locked bool) *batch {
+	if l.ready == nil {
+		return nil
+	}
+	if l.ready.members[0].member != members[0] {
+		l.dropReady()
+		return nil
+	}
 	b := l.ready
 	l.ready = nil
 	if locked {

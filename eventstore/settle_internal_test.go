@@ -222,8 +222,17 @@ func TestABatchIsMadeBesideOneInFlight(t *testing.T) {
 	if got, want := len(l.ready.members), (3*overlapFrom+2)/2; got != want {
 		t.Errorf("%d of %d members beside one in flight, want half of all: %d", got, 3*overlapFrom, want)
 	}
-	if l.takeReady(true) != nil || l.ready != nil {
+	if made := l.ready.pending(nil); l.takeReady(made, true) != nil || l.ready != nil {
 		t.Error("a batch that rests on a head which is to be learned anew was kept")
+	}
+	l.makeReady(inFlight)
+	others, waiting := l.ready.pending(nil), len(l.queue)
+	if l.takeReady([]*member{refused}, false) != nil || l.ready != nil || len(l.queue) != waiting+len(others) || l.queue[0] != others[0] {
+		t.Error("a batch was taken for one of others, or its members were lost")
+	}
+	l.store.config.Now = func() time.Time { return time.UnixMicro(inFlight.next.OccurredAt).Add(-2 * MaxClockLag) }
+	if l.makeReady(inFlight); l.ready != nil {
+		t.Error("a batch was made by a clock that is behind")
 	}
 }
 

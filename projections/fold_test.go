@@ -74,6 +74,20 @@ var _ = Describe("a projector that folds", Label("postgres"), func() {
 		Expect(moves).To(ContainElement(last))
 	})
 
+	It("ends the batch with the read that has come to 32 MB", func(ctx context.Context) {
+		last := appendLog(ctx, "acme", randomLog(26, 100), func() int { return 100 }, func(int64) {})
+		for size, batches := range map[int]int{32<<20 - 1: 1, 32 << 20: 10} {
+			forget(ctx)
+			var moves []int64
+			heavy := b.runner(eventcodec.New(), projections.Config{MaxBatchEvents: 10, Projected: func(_, _ string, position int64) {
+				moves = append(moves, position)
+			}}, weighed{size: size})
+			Expect(heavy.Wait(ctx, "acme", last)).To(Succeed())
+			Expect(len(moves)).To(BeNumerically("~", batches, 1), "%d bytes", size)
+			Expect(moves).To(ContainElement(last))
+		}
+	})
+
 	It("makes them once, whatever cuts its connections", func(ctx context.Context) {
 		last := appendLog(ctx, "acme", recent(randomLog(31, 600)), func() int { return 100 }, func(int64) {})
 		Expect(runner(1000).Wait(ctx, "acme", last)).To(Succeed())
@@ -170,3 +184,18 @@ func recent(log []projections.Event) []projections.Event {
 	}
 	return log
 }
+
+// weighed is the providers' projector whose folds say that they are of one size.
+type weighed struct {
+	projections.Providers
+	size int
+}
+
+func (w weighed) Fold() projections.Fold { return weighedFold{w.Providers.Fold(), w.size} }
+
+type weighedFold struct {
+	projections.Fold
+	size int
+}
+
+func (f weighedFold) Bytes() int { return f.size }

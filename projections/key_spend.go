@@ -15,9 +15,6 @@ import (
 // KeySpendName is the name of the projection of what API keys have spent.
 const KeySpendName = "key_spend"
 
-// costPlaces are the decimal places of a recorded cost.
-const costPlaces = 10
-
 // KeySpend builds api_key_spend. It folds a batch in memory and writes a row a key, in the order of keys.
 type KeySpend struct{}
 
@@ -45,7 +42,7 @@ func (KeySpend) Project(events []Event, out *Statements) error {
 	byKey := map[string]*spending{}
 	for i := range events {
 		recorded, ok := events[i].Payload.(usage.Recorded)
-		if !ok || recorded.KeyID == "" {
+		if !ok || recorded.KeyID == "" || recorded.Outcome == usage.Refused {
 			continue
 		}
 		one, found := byKey[recorded.KeyID]
@@ -54,7 +51,7 @@ func (KeySpend) Project(events []Event, out *Statements) error {
 			byKey[recorded.KeyID] = one
 		}
 		if recorded.CostUSD != "" {
-			cost, err := domain.ParseAmount(recorded.CostUSD, costPlaces)
+			cost, err := domain.ParseAmount(recorded.CostUSD, domain.AmountPlaces)
 			if err != nil {
 				return fmt.Errorf("project position %d: cost_usd: %w", events[i].Position, err)
 			}

@@ -30,25 +30,7 @@ func recordedAt(position, version int64, stream string, payload eventstore.Typed
 func (b *bench) rowsOf(ctx context.Context, projector projections.Projector, table string, log []projections.Event, size int) []string {
 	GinkgoHelper()
 	project := func(tenant string) []string {
-		for start := 0; start < len(log); start += size {
-			batch := append([]projections.Event{}, log[start:min(start+size, len(log))]...)
-			for i := range batch {
-				batch[i].Tenant = tenant
-			}
-			out := &projections.Statements{}
-			Expect(projector.Project(batch, out)).To(Succeed())
-			Expect(pgx.BeginFunc(ctx, b.worker, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
-					return err //nolint:wrapcheck // a test
-				}
-				for sql, args := range out.All() {
-					if _, err := tx.Exec(ctx, sql, args...); err != nil {
-						return err //nolint:wrapcheck // a test
-					}
-				}
-				return nil
-			})).To(Succeed())
-		}
+		b.projectedBy(ctx, projector, tenant, log, size)
 		rows, err := b.owner.Query(ctx, `select (to_jsonb(t) - 'tenant_id')::text from `+table+` t where tenant_id = $1 order by 1`, tenant)
 		Expect(err).NotTo(HaveOccurred())
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -165,7 +165,7 @@ func CallOf(recorded *usage.Recorded, position int64, at time.Time) (Call, error
 		return Call{}, fmt.Errorf("key_id: %w", err)
 	}
 	if call.Priced && recorded.CostUSD != "" {
-		if call.Cost, err = domain.ParseAmount(recorded.CostUSD, costPlaces); err != nil {
+		if call.Cost, err = domain.ParseAmount(recorded.CostUSD, domain.AmountPlaces); err != nil {
 			return Call{}, fmt.Errorf("cost_usd: %w", err)
 		}
 	}

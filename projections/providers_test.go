@@ -178,30 +178,10 @@ func randomConfig(random *rand.Rand) providers.Config {
 	return config
 }
 
-// project runs the projector's statements over the log in batches, as a runner does, for a tenant.
+// project runs the projector over the log, in batches.
 func (b *bench) project(ctx context.Context, tenant string, log []projections.Event, next func() int) {
 	GinkgoHelper()
-	for start := 0; start < len(log); {
-		end := min(start+next(), len(log))
-		batch := append([]projections.Event{}, log[start:end]...)
-		for i := range batch {
-			batch[i].Tenant = tenant
-		}
-		out := fold(batch)
-		Expect(pgx.BeginFunc(ctx, b.worker, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
-				return err //nolint:wrapcheck // a test
-			}
-			projections.TeachNumerics(tx.Conn().TypeMap())
-			for sql, args := range out.All() {
-				if _, err := tx.Exec(ctx, sql, args...); err != nil {
-					return err //nolint:wrapcheck // a test
-				}
-			}
-			return nil
-		})).To(Succeed())
-		start = end
-	}
+	b.inBatches(ctx, tenant, log, next, fold)
 }
 
 // fold is what a batch does, with parts now and then.

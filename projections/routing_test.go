@@ -44,10 +44,7 @@ func randomRouting(seed uint64, n int) []projections.Event {
 			payload = routing.RulesetReplaced{Ruleset: ruleset}
 		}
 		versions[stream]++
-		log = append(log, projections.Event{Payload: payload, Recorded: eventstore.Recorded{
-			Stream: stream, Type: payload.EventType(), Position: int64(i + 1), Version: versions[stream],
-			OccurredAt: time.Date(2026, 3, 1, 12, 0, i, 0, time.UTC).UnixMicro(),
-		}})
+		log = append(log, recordedAt(int64(i+1), versions[stream], stream, payload))
 	}
 	return log
 }
@@ -58,25 +55,7 @@ var _ = Describe("the routing projection", Label("postgres"), func() {
 
 	project := func(ctx context.Context, tenant string, log []projections.Event, batch int) []string {
 		GinkgoHelper()
-		for start := 0; start < len(log); start += batch {
-			events := append([]projections.Event{}, log[start:min(start+batch, len(log))]...)
-			for i := range events {
-				events[i].Tenant = tenant
-			}
-			out := &projections.Statements{}
-			Expect(projections.Routing{}.Project(events, out)).To(Succeed())
-			Expect(pgx.BeginFunc(ctx, b.worker, func(tx pgx.Tx) error {
-				if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
-					return err //nolint:wrapcheck // a test
-				}
-				for sql, args := range out.All() {
-					if _, err := tx.Exec(ctx, sql, args...); err != nil {
-						return err //nolint:wrapcheck // a test
-					}
-				}
-				return nil
-			})).To(Succeed())
-		}
+		b.projectedBy(ctx, projections.Routing{}, tenant, log, batch)
 		var all []string
 		for _, table := range []string{"routing_rulesets", "routing_rules", "fallback_chains"} {
 			rows, err := b.owner.Query(ctx, `select '`+table+`' || (to_jsonb(t) - 'tenant_id' - case when '`+table+`' = 'fallback_chains' then 'id' else '' end)::text

@@ -277,3 +277,39 @@ func tenantName(i int) string { return fmt.Sprintf("tenant-%d", i) }
 func poolOf(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	return pgxpool.NewWithConfig(ctx, config) //nolint:wrapcheck // a test
 }
+
+// inBatches runs over a log, batch by batch, what statementsOf says of each, as a runner does, for a tenant.
+func (b *bench) inBatches(ctx context.Context, tenant string, log []projections.Event, next func() int, statementsOf func(batch []projections.Event) *projections.Statements) {
+	GinkgoHelper()
+	for start := 0; start < len(log); {
+		end := min(start+next(), len(log))
+		batch := append([]projections.Event{}, log[start:end]...)
+		for i := range batch {
+			batch[i].Tenant = tenant
+		}
+		out := statementsOf(batch)
+		Expect(pgx.BeginFunc(ctx, b.worker, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
+				return err //nolint:wrapcheck // a test
+			}
+			projections.TeachNumerics(tx.Conn().TypeMap())
+			for sql, args := range out.All() {
+				if _, err := tx.Exec(ctx, sql, args...); err != nil {
+					return err //nolint:wrapcheck // a test
+				}
+			}
+			return nil
+		})).To(Succeed())
+		start = end
+	}
+}
+
+// projectedBy is inBatches with a projector, in batches of a size.
+func (b *bench) projectedBy(ctx context.Context, projector projections.Projector, tenant string, log []projections.Event, size int) {
+	GinkgoHelper()
+	b.inBatches(ctx, tenant, log, func() int { return size }, func(batch []projections.Event) *projections.Statements {
+		out := &projections.Statements{}
+		Expect(projector.Project(batch, out)).To(Succeed())
+		return out
+	})
+}

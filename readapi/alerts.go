@@ -29,15 +29,9 @@ type alertRow struct {
 	Resolution *string
 }
 
-// alertCursor is where a page of the list ended.
-type alertCursor struct {
-	CreatedAt time.Time `json:"c"`
-	ID        uuid.UUID `json:"i"`
-}
-
 // ListAlerts implements api.StrictServerInterface.
 func (a *Alerts) ListAlerts(ctx context.Context, request api.ListAlertsRequestObject) (api.ListAlertsResponseObject, error) {
-	var after alertCursor
+	var after newestFirst
 	page, err := pageOf("alerts", request.Params.Limit, request.Params.Cursor, &after)
 	if err != nil {
 		return nil, err
@@ -49,12 +43,8 @@ func (a *Alerts) ListAlerts(ctx context.Context, request api.ListAlertsRequestOb
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) > page.limit {
-		rows = rows[:page.limit]
-		last := rows[len(rows)-1]
-		if err := page.continueAfter(alertCursor{CreatedAt: last.CreatedAt, ID: last.ID}); err != nil {
-			return nil, err
-		}
+	if rows, err = cut(&page, rows, func(last alertRow) any { return newestFirst{last.CreatedAt, last.ID} }); err != nil {
+		return nil, err
 	}
 	list := make([]api.Alert, len(rows))
 	for i := range rows {

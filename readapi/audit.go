@@ -59,11 +59,8 @@ func (a *Audit) ListAudit(ctx context.Context, request api.ListAuditRequestObjec
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) > page.limit {
-		rows = rows[:page.limit]
-		if err := page.continueAfter(auditCursor{Before: rows[len(rows)-1].Position}); err != nil {
-			return nil, err
-		}
+	if rows, err = cut(&page, rows, func(last auditRow) any { return auditCursor{Before: last.Position} }); err != nil {
+		return nil, err
 	}
 	entries, err := a.entries(ctx, tenant, rows)
 	if err != nil {

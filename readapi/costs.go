@@ -133,17 +133,14 @@ func sourceOf(s span, position *int64, dimensions []string) string {
 // usdSum is a sum of money as PostgreSQL has it: a decimal with ten places, of any size.
 type usdSum string
 
-// places are the decimal places of a usdSum.
-const places = 10
-
 // number is the sum as the API shows it.
 func (d usdSum) number() json.Number {
 	whole, fraction, _ := strings.Cut(string(d), ".")
-	if amount, err := domain.ParseAmount(string(d), places); err == nil {
+	if amount, err := domain.ParseAmount(string(d), domain.AmountPlaces); err == nil {
 		return amount.Number()
 	}
 	// Beyond an Amount: the dollars, and apart from them what is below one.
-	rest, err := domain.ParseAmount("0."+fraction, places)
+	rest, err := domain.ParseAmount("0."+fraction, domain.AmountPlaces)
 	if err != nil {
 		return json.Number(whole)
 	}
@@ -162,7 +159,7 @@ func addOne(whole string) string {
 
 // amount is the sum for estimates; what is beyond the largest amount is that.
 func (d usdSum) amount() domain.Amount {
-	amount, err := domain.ParseAmount(string(d), places)
+	amount, err := domain.ParseAmount(string(d), domain.AmountPlaces)
 	if err != nil {
 		return math.MaxInt64
 	}

@@ -114,24 +114,22 @@ func (d *DataPlane) Statuses(ctx context.Context, tenant string) (map[string]pro
 	return statuses, nil
 }
 
-// spentRow is a row of api_key_spend.
-type spentRow struct{ Spent string }
+// spentRow is what a key has spent, and up to where the read table shows that.
+type spentRow struct {
+	Spent    string
+	Position int64
+}
 
-// spentPlaces are the decimal places of what was spent.
-const spentPlaces = 10
-
-// SpentBy is what a key has spent as far as the read table shows.
-func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (domain.Amount, error) {
-	rows, err := query[spentRow](ctx, d.Providers.Database, tenant, `select spent_usd::text as spent from api_key_spend where tenant_id = $1 and key_id = $2`, keyID)
+// SpentBy is what a key has spent as far as the read table shows, and the position of the log up to which it does.
+func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (spent domain.Amount, position int64, err error) {
+	rows, err := query[spentRow](ctx, d.Providers.Database, tenant, `select
+		coalesce((select spent_usd from api_key_spend where tenant_id = $1 and key_id = $2), 0)::text as spent,
+		coalesce((select max(position) from projection_checkpoints where tenant_id = $1 and projection = 'key_spend' and status in ('live', 'rebuilding')), 0) as position`, keyID)
 	if err != nil {
-		return 0, fmt.Errorf("read what a key has spent: %w", err)
+		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
 	}
-	if len(rows) == 0 {
-		return 0, nil
+	if spent, err = domain.ParseAmount(rows[0].Spent, domain.AmountPlaces); err != nil {
+		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
 	}
-	spent, err := domain.ParseAmount(rows[0].Spent, spentPlaces)
-	if err != nil {
-		return 0, fmt.Errorf("read what a key has spent: %w", err)
-	}
-	return spent, nil
+	return spent, rows[0].Position, nil
 }

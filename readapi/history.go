@@ -49,12 +49,9 @@ func (p *Providers) listAsOf(ctx context.Context, tenant string, request api.Lis
 		}
 	}
 	slices.SortFunc(list, func(a, b api.Provider) int { return providerOrder(a, b.Name, b.ID) })
-	if len(list) > page.limit {
-		list = list[:page.limit]
-		last := list[len(list)-1]
-		if err := page.continueAfter(providerCursor{Name: last.Name, ID: uuid.MustParse(last.ID)}); err != nil {
-			return nil, err
-		}
+	list, err = cut(&page, list, func(last api.Provider) any { return providerCursor{Name: last.Name, ID: uuid.MustParse(last.ID)} })
+	if err != nil {
+		return nil, err
 	}
 	return api.ListProviders200JSONResponse{Data: list, Meta: page.meta(ctx)}, nil
 }

@@ -37,15 +37,9 @@ type keyRow struct {
 const selectKeys = `select id, name, department_id, models, rate_limit_rpm, budget_nano_usd, expires_at, hint, created_by, version,
 	created_at, revoked_at from api_keys where tenant_id = $1 `
 
-// keyCursor is where a page of the list ended.
-type keyCursor struct {
-	CreatedAt time.Time `json:"c"`
-	ID        uuid.UUID `json:"i"`
-}
-
 // ListKeys implements api.StrictServerInterface.
 func (k *Keys) ListKeys(ctx context.Context, request api.ListKeysRequestObject) (api.ListKeysResponseObject, error) {
-	var after keyCursor
+	var after newestFirst
 	page, err := pageOf("keys", request.Params.Limit, request.Params.Cursor, &after)
 	if err != nil {
 		return nil, err
@@ -56,12 +50,8 @@ func (k *Keys) ListKeys(ctx context.Context, request api.ListKeysRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) > page.limit {
-		rows = rows[:page.limit]
-		last := rows[len(rows)-1]
-		if err := page.continueAfter(keyCursor{CreatedAt: last.CreatedAt, ID: last.ID}); err != nil {
-			return nil, err
-		}
+	if rows, err = cut(&page, rows, func(last keyRow) any { return newestFirst{last.CreatedAt, last.ID} }); err != nil {
+		return nil, err
 	}
 	list := make([]api.Key, len(rows))
 	for i := range rows {

@@ -1,7 +1,6 @@
 package readapi
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -55,11 +54,9 @@ type priceCursor struct {
 	Source        prices.Source `json:"s"`
 }
 
-// compare says whether a price comes before (-1) or after (1) where the page ended.
-func (c priceCursor) compare(price prices.Price) int {
-	return cmp.Or(
-		cmp.Compare(price.ProviderType, c.ProviderType), cmp.Compare(price.Model, c.Model),
-		price.EffectiveFrom.Compare(c.EffectiveFrom), cmp.Compare(price.Source, c.Source))
+// isBefore tells whether the page ended before a price.
+func (c priceCursor) isBefore(price prices.Price) bool {
+	return prices.Compare(prices.Price{ProviderType: c.ProviderType, Model: c.Model, EffectiveFrom: c.EffectiveFrom, Source: c.Source}, price) < 0
 }
 
 // ListPrices implements api.StrictServerInterface. The list and a tenant's overrides are few: they are put together here, and
@@ -78,7 +75,7 @@ func (p *Prices) ListPrices(ctx context.Context, request api.ListPricesRequestOb
 	shown, now := []api.Price{}, p.Now()
 	var last prices.Price
 	for _, price := range book.Prices() {
-		if (params.Cursor != nil && after.compare(price) <= 0) || (params.ProviderType != nil && price.ProviderType != string(*params.ProviderType)) ||
+		if (params.Cursor != nil && !after.isBefore(price)) || (params.ProviderType != nil && price.ProviderType != string(*params.ProviderType)) ||
 			(params.Model != nil && price.Model != *params.Model) {
 			continue
 		}

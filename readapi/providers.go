@@ -84,11 +84,7 @@ func (p *Providers) page(ctx context.Context, tenant string, limit *int, cursor 
 	if err != nil {
 		return nil, page, err
 	}
-	if len(rows) > page.limit {
-		rows = rows[:page.limit]
-		last := rows[len(rows)-1]
-		err = page.continueAfter(providerCursor{Name: last.Name, ID: last.ID})
-	}
+	rows, err = cut(&page, rows, func(last providerRow) any { return providerCursor{Name: last.Name, ID: last.ID} })
 	return rows, page, err
 }
 

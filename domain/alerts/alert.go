@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -53,11 +54,7 @@ func ModelOf(subject string) (providerType, model string) {
 
 func (a Alert) problem() error {
 	details := map[string]any{}
-	known := false
-	for _, kind := range Kinds() {
-		known = known || a.Kind == kind
-	}
-	if !known {
+	if !slices.Contains(Kinds(), a.Kind) {
 		details["kind"] = "is not a known kind of alert"
 	}
 	if reason := textProblem(a.Subject, maxSubjectBytes); reason != "" {
@@ -66,10 +63,7 @@ func (a Alert) problem() error {
 	if reason := textProblem(a.Message, maxMessageBytes); reason != "" {
 		details["message"] = reason
 	}
-	if len(details) == 0 {
-		return nil
-	}
-	return &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "The alert is not valid.", Details: details}
+	return domain.InvalidFields("The alert is not valid.", details)
 }
 
 func textProblem(text string, maxBytes int) string {

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/archonhq/archon/domain"
 )
@@ -16,8 +15,8 @@ const (
 	maxModels          = 1000
 	maxModelBytes      = 200
 	maxRPM             = 1_000_000_000
-	// maxBudgetNanoUSD is 100 million dollars.
-	maxBudgetNanoUSD = 100_000_000 * int64(domain.USD/domain.NanoUSD)
+	// MaxBudgetNanoUSD is what can be counted to the nano-USD in doubles, which is what Redis counts in (gateway/budget).
+	MaxBudgetNanoUSD = 9_007_199 * int64(domain.USD/domain.NanoUSD)
 )
 
 // Config is what an administrator decides about a key.
@@ -55,24 +54,21 @@ func (c Config) problem(now time.Time) error {
 			details[field] = reason
 		}
 	}
-	note("name", textProblem(c.Name, maxNameRunes))
+	note("name", domain.NameProblem(c.Name, maxNameRunes))
 	if c.DepartmentID != nil {
-		note("department_id", textProblem(*c.DepartmentID, maxDepartmentRunes))
+		note("department_id", domain.NameProblem(*c.DepartmentID, maxDepartmentRunes))
 	}
 	note("models", modelsProblem(c.Models))
 	if c.RateLimitRPM != nil && (*c.RateLimitRPM < 1 || *c.RateLimitRPM > maxRPM) {
 		note("rate_limit_rpm", "must be between 1 and 1000000000, or null for no limit")
 	}
-	if c.BudgetNanoUSD != nil && (*c.BudgetNanoUSD < 0 || *c.BudgetNanoUSD > maxBudgetNanoUSD) {
-		note("budget_usd", "must be between 0 and 100000000, or null for no limit")
+	if c.BudgetNanoUSD != nil && (*c.BudgetNanoUSD < 0 || *c.BudgetNanoUSD > MaxBudgetNanoUSD) {
+		note("budget_usd", "must be between 0 and 9007199, or null for no limit")
 	}
 	if c.ExpiresAt != nil {
 		note("expires_at", expiryProblem(*c.ExpiresAt, now))
 	}
-	if len(details) == 0 {
-		return nil
-	}
-	return &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "The key's configuration is not valid.", Details: details}
+	return domain.InvalidFields("The key's configuration is not valid.", details)
 }
 
 // latestExpiry is the end of what times are written as everywhere.
@@ -84,18 +80,6 @@ func expiryProblem(at, now time.Time) string {
 		return "must be in the future"
 	case at.After(latestExpiry):
 		return "must be before the year 10000; leave it out for a key that does not expire"
-	}
-	return ""
-}
-
-func textProblem(text string, maxRunes int) string {
-	switch {
-	case strings.TrimSpace(text) == "":
-		return "must not be empty"
-	case utf8.RuneCountInString(text) > maxRunes:
-		return "must be at most 200 characters long"
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return "must not contain control characters"
 	}
 	return ""
 }

@@ -67,13 +67,13 @@ var _ = Describe("A key", func() {
 		Entry("a rate of zero", "rate_limit_rpm", func(c *keys.Config) { c.RateLimitRPM = new(int64) }),
 		Entry("a rate beyond counting", "rate_limit_rpm", func(c *keys.Config) { c.RateLimitRPM = new(int64(1_000_000_001)) }),
 		Entry("a negative budget", "budget_usd", func(c *keys.Config) { c.BudgetNanoUSD = new(int64(-1)) }),
-		Entry("a budget beyond counting", "budget_usd", func(c *keys.Config) { c.BudgetNanoUSD = new(int64(100_000_000_000_000_001)) }),
+		Entry("a budget beyond counting", "budget_usd", func(c *keys.Config) { c.BudgetNanoUSD = new(int64(9_007_199_000_000_001)) }),
 		Entry("an end that has come", "expires_at", func(c *keys.Config) { c.ExpiresAt = new(noon) }),
 		Entry("an end beyond writing", "expires_at", func(c *keys.Config) { c.ExpiresAt = new(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)) }),
 	)
 
 	It("may have a budget of nothing, and one of as much as can be counted", func() {
-		for _, budget := range []int64{0, 100_000_000_000_000_000} {
+		for _, budget := range []int64{0, 9_007_199_000_000_000} {
 			stored := created
 			stored.BudgetNanoUSD = &budget
 			given().When(create(configured(func(c *keys.Config) { c.BudgetNanoUSD = &budget }))).Then(domain.To{Stream: "key-" + keyID, Event: stored})

@@ -41,7 +41,7 @@ func (b Book) At(providerType, model string, at time.Time) (Price, bool) {
 // IsCurrent tells whether a price of the book is what its model costs at a moment.
 func (b Book) IsCurrent(price Price, at time.Time) bool {
 	current, holds := b.holding(name{price.ProviderType, price.Model}, at)
-	return holds && compare(current, price) == 0
+	return holds && Compare(current, price) == 0
 }
 
 // holding is what is in the book for exactly one name: the override that holds, else the list.
@@ -61,7 +61,7 @@ func (b Book) Prices() []Price {
 			all = append(all, list...)
 		}
 	}
-	slices.SortFunc(all, compare)
+	slices.SortFunc(all, Compare)
 	return all
 }
 

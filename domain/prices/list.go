@@ -37,9 +37,6 @@ var (
 	errTwice   = errors.New("is listed twice")
 )
 
-// listDecimals are the decimal places that a price in the list may have.
-const listDecimals = 10
-
 // readList reads prices.csv, in whose order a model's tiers follow its ordinary price.
 func readList(file []byte) ([]Price, error) {
 	reader := csv.NewReader(bytes.NewReader(file))
@@ -63,9 +60,9 @@ func readList(file []byte) ([]Price, error) {
 			return nil, fmt.Errorf("%s %s %s: %w", row[0], row[1], row[2], err)
 		}
 	}
-	slices.SortFunc(prices, compare)
+	slices.SortFunc(prices, Compare)
 	for i := range prices[:max(0, len(prices)-1)] {
-		if compare(prices[i], prices[i+1]) == 0 {
+		if Compare(prices[i], prices[i+1]) == 0 {
 			return nil, fmt.Errorf("%s %s: %w", prices[i].ProviderType, prices[i].Model, errTwice)
 		}
 	}
@@ -77,7 +74,7 @@ func addTier(prices []Price, tier Price, above int64) error {
 		return errOrder
 	}
 	last := &prices[len(prices)-1]
-	if compare(*last, tier) != 0 || (len(last.Tiers) > 0 && last.Tiers[len(last.Tiers)-1].AbovePromptTokens >= above) {
+	if Compare(*last, tier) != 0 || (len(last.Tiers) > 0 && last.Tiers[len(last.Tiers)-1].AbovePromptTokens >= above) {
 		return errOrder
 	}
 	last.Tiers = append(last.Tiers, Tier{AbovePromptTokens: above, Rates: tier.Rates})
@@ -99,7 +96,7 @@ func readRow(row []string) (price Price, above int64, err error) {
 		if text == "" {
 			continue
 		}
-		amount, err := domain.ParseAmount(text, listDecimals)
+		amount, err := domain.ParseAmount(text, domain.AmountPlaces)
 		if err != nil {
 			return price, 0, fmt.Errorf("%s: %w", columns[4+i], err)
 		}

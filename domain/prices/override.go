@@ -109,8 +109,8 @@ func Normalised(sent []Override) ([]Override, error) {
 		}
 		seen[identity] = true
 	}
-	if len(details) > 0 {
-		return nil, &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "The prices are not valid.", Details: details}
+	if err := domain.InvalidFields("The prices are not valid.", details); err != nil {
+		return nil, err
 	}
 	return overrides, nil
 }

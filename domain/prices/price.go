@@ -118,8 +118,8 @@ func (u *uint128) amount() Amount {
 	return Amount(quotient)
 }
 
-// compare orders prices by provider type, model and date.
-func compare(a, b Price) int {
+// Compare orders prices by provider type, model, date and source: a book has no two that are equal in this.
+func Compare(a, b Price) int {
 	return cmp.Or(
 		cmp.Compare(a.ProviderType, b.ProviderType), cmp.Compare(a.Model, b.Model),
 		a.EffectiveFrom.Compare(b.EffectiveFrom), cmp.Compare(a.Source, b.Source))

@@ -3,8 +3,6 @@ package providers
 import (
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/archonhq/archon/domain"
 )
@@ -63,13 +61,8 @@ func (c Config) normalised() Config {
 // Problem refuses a configuration that makes no sense, with the first thing that is wrong with each field, or is nil.
 func (c Config) Problem() error {
 	details := map[string]any{}
-	switch {
-	case c.Name == "":
-		details["name"] = "must not be empty"
-	case utf8.RuneCountInString(c.Name) > MaxNameRunes:
-		details["name"] = "must be at most 200 characters long"
-	case strings.ContainsFunc(c.Name, unicode.IsControl):
-		details["name"] = "must not contain control characters"
+	if reason := domain.NameProblem(c.Name, MaxNameRunes); reason != "" {
+		details["name"] = reason
 	}
 	if !slices.Contains(Types(), c.Type) {
 		details["type"] = "is not a known provider type"
@@ -96,10 +89,7 @@ func (c Config) Problem() error {
 			details["capabilities"] = "must be among: " + strings.Join(Capabilities(), ", ")
 		}
 	}
-	if len(details) == 0 {
-		return nil
-	}
-	return &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: "The provider's configuration is not valid.", Details: details}
+	return domain.InvalidFields("The provider's configuration is not valid.", details)
 }
 
 func listProblem(list []string) string {

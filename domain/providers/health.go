@@ -40,8 +40,8 @@ func (RecordProbe) healthCommand()   {}
 func (RecordSample) healthCommand()  {}
 func (RecordBreaker) healthCommand() {}
 
-// HealthDecider decides what of the telemetry is worth an event: each sample, each change of the breaker, and each probe that was asked for, changed
-// something, or is the first in ten minutes.
+// HealthDecider decides what of the telemetry is worth an event: each sample, each change of the breaker, and each probe
+// that was asked for, changed something, or is the first in ten minutes.
 func HealthDecider() domain.Decider[Health, HealthCommand] {
 	return domain.Decider[Health, HealthCommand]{Decide: decideHealth, Evolve: evolveHealth}
 }

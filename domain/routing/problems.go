@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/archonhq/archon/domain"
 )
@@ -49,13 +47,6 @@ func (p problems) add(path, reason string) {
 	}
 }
 
-func (p problems) refusal(message string) error {
-	if len(p) == 0 {
-		return nil
-	}
-	return &domain.Refusal{Kind: domain.Invalid, Code: "validation_failed", Message: message, Details: p}
-}
-
 func at(path string, index int) string { return path + "." + strconv.Itoa(index) }
 
 // Problem refuses a ruleset that makes no sense, with the first thing that is wrong with each field, or is nil. exists tells
@@ -77,7 +68,7 @@ func (r Ruleset) Problem(exists func(providerID string) bool) error {
 			found.add(path+".id", "must not be that of another rule")
 		}
 		ids[rule.ID] = true
-		found.add(path+".name", nameProblem(rule.Name))
+		found.add(path+".name", domain.NameProblem(rule.Name, MaxNameRunes))
 		found.add(path+".priority", priorityProblem(rule.Priority))
 		if len(rule.Conditions) > MaxConditions {
 			found.add(path+".conditions", fmt.Sprintf("must be at most %d", MaxConditions))
@@ -90,7 +81,7 @@ func (r Ruleset) Problem(exists func(providerID string) bool) error {
 	if r.Default != nil {
 		found.add("default_rule.provider_id", providerProblem(r.Default.ProviderID, exists))
 	}
-	return found.refusal("The rules are not valid.")
+	return domain.InvalidFields("The rules are not valid.", found)
 }
 
 // Problem refuses a chain that makes no sense; see Ruleset.Problem.
@@ -105,10 +96,10 @@ func (f Fallback) Problem(exists func(providerID string) bool) error {
 		path := at("chain", i)
 		found.add(path+".provider_id", providerProblem(entry.ProviderID, exists))
 		if entry.Name != "" {
-			found.add(path+".name", nameProblem(entry.Name))
+			found.add(path+".name", domain.NameProblem(entry.Name, MaxNameRunes))
 		}
 		found.add(path+".priority", priorityProblem(entry.Priority))
-		found.add(path+".model", modelProblem(entry.Model))
+		found.add(path+".model", domain.TextProblem(entry.Model, maxModelRunes))
 		if seen[link{entry.ProviderID, entry.Model}] {
 			found.add(path+".provider_id", "must not stand in the chain twice with the same model")
 		}
@@ -134,7 +125,7 @@ func (f Fallback) Problem(exists func(providerID string) bool) error {
 			found.add(at("failover_triggers", i), "must not be the same as another one")
 		}
 	}
-	return found.refusal("The fallback chain is not valid.")
+	return domain.InvalidFields("The fallback chain is not valid.", found)
 }
 
 func (a Action) problem(found problems, path string, exists func(string) bool) {
@@ -151,7 +142,7 @@ func (a Action) problem(found problems, path string, exists func(string) bool) {
 	for i, target := range a.Targets {
 		at := at(path+".providers", i)
 		found.add(at+".provider_id", providerProblem(target.ProviderID, exists))
-		found.add(at+".model", modelProblem(target.Model))
+		found.add(at+".model", domain.TextProblem(target.Model, maxModelRunes))
 		if target.Weight < 0 || target.Weight > maxWeight {
 			found.add(at+".weight", errWeight.Error())
 		}
@@ -219,7 +210,7 @@ func (c Condition) textProblem(text string) string {
 	case text == "":
 		return "must not be empty"
 	}
-	return lengthProblem(text, maxValueRunes)
+	return domain.TextProblem(text, maxValueRunes)
 }
 
 // operators are those that make sense for a field.
@@ -261,25 +252,6 @@ func idProblem(id string) string {
 	const allowed = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
 	if id == "" || len(id) > maxIDLength || strings.Trim(id, allowed) != "" {
 		return fmt.Sprintf("must be 1 to %d letters, digits, - and _, or absent for a new one", maxIDLength)
-	}
-	return ""
-}
-
-func nameProblem(name string) string {
-	if strings.TrimSpace(name) == "" {
-		return "must not be empty"
-	}
-	return lengthProblem(name, MaxNameRunes)
-}
-
-func modelProblem(model string) string { return lengthProblem(model, maxModelRunes) }
-
-func lengthProblem(text string, runes int) string {
-	switch {
-	case utf8.RuneCountInString(text) > runes:
-		return fmt.Sprintf("must be at most %d characters long", runes)
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return "must not contain control characters"
 	}
 	return ""
 }

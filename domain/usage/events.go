@@ -33,6 +33,9 @@ const (
 	Incomplete Outcome = "incomplete"
 	// Cancelled: the client went away; what the provider sent until then, or until the drain's bound, is counted.
 	Cancelled Outcome = "cancelled"
+	// Refused: what the caller may do, its rate limit or its budget forbade the call, or the budget could not be asked. No
+	// provider was.
+	Refused Outcome = "refused"
 )
 
 // Attempt is one try of one provider.
@@ -48,6 +51,11 @@ type Attempt struct {
 	FirstByteUS int64 `json:"first_byte_us,omitempty"`
 	// Error is what went wrong, with key-like parts removed.
 	Error string `json:"error,omitempty"`
+	// Tokens are what an attempt consumed that did not end in an answer, Source who counted, and CostUSD what it cost: the
+	// provider withheld what it wrote, or was given up while it was working. Absent where that is nothing.
+	Tokens  domain.Tokens `json:"tokens,omitzero"`
+	Source  string        `json:"usage_source,omitempty"`
+	CostUSD string        `json:"cost_usd,omitempty"`
 }
 
 // Recorded says what a call came to.
@@ -79,6 +87,7 @@ type Recorded struct {
 	// Decision is the routing decision with everything it rested on (package routing: Record).
 	Decision json.RawMessage `json:"decision,omitempty"`
 
+	// Tokens are what the attempt that answered has consumed; others have their own.
 	Tokens domain.Tokens `json:"tokens"`
 	// Source says who counted: "provider", "estimated" or "none". RawUsage is the provider's own usage object.
 	Source   string          `json:"usage_source"`
@@ -86,7 +95,7 @@ type Recorded struct {
 	// Price is the price that was used (package prices: Price); absent where the model has none, then CostUSD is empty too
 	// and Unpriced is set, if anything was consumed.
 	Price json.RawMessage `json:"price,omitempty"`
-	// CostUSD is a decimal with ten places.
+	// CostUSD is what the call has cost, all attempts together: a decimal with ten places.
 	CostUSD  string `json:"cost_usd,omitempty"`
 	Unpriced bool   `json:"unpriced,omitempty"`
 
@@ -94,6 +103,9 @@ type Recorded struct {
 	// microseconds, 0 where there was none.
 	LatencyUS    int64 `json:"latency_us"`
 	FirstTokenUS int64 `json:"first_token_us,omitempty"`
+
+	// Suppressed is how many refused calls of the tenant before this one are not in the log, because there were too many.
+	Suppressed int64 `json:"suppressed,omitempty"`
 }
 
 // EventType implements domain.Event.

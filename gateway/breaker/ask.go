@@ -30,9 +30,10 @@ func (b *Breakers) ask(ctx context.Context, e *entry, r request) (decided, error
 		a, err := b.run(ctx, r)
 		if err == nil {
 			if b.outage.Worked(ctx) {
-				b.handOver(ctx)
+				b.handOver(ctx) // which may change what has just been answered: whoever comes next asks again
+			} else {
+				e.learn(a, heard)
 			}
-			e.learn(a, heard)
 			return decided{answer: a}, nil
 		}
 		if ctx.Err() != nil && r.op == "admit" {

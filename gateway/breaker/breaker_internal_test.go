@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/archonhq/archon/internal/cache/cachetest"
 )
 
 var usual = Settings{FailureThreshold: 3, Cooldown: 10 * time.Second, HalfOpenMax: 2}
@@ -77,7 +79,7 @@ func until(tb testing.TB, what string, met func() bool) {
 
 func TestTwoNodesWasteNoMoreThanOneAttemptBeyondTheThreshold(t *testing.T) {
 	t.Parallel()
-	client := realRedis(t)
+	client := cachetest.Server(t)
 	a, b := newNode(t, client), newNode(t, client)
 	wasted := 0
 	for range 20 {
@@ -98,7 +100,7 @@ func TestTwoNodesWasteNoMoreThanOneAttemptBeyondTheThreshold(t *testing.T) {
 func TestConcurrentCallersWasteTheThresholdAndWhatWasOnItsWay(t *testing.T) {
 	t.Parallel()
 	const callers = 16
-	n := newNode(t, realRedis(t))
+	n := newNode(t, cachetest.Server(t))
 	var wasted atomic.Int64
 	var group sync.WaitGroup
 	for range callers {
@@ -118,7 +120,7 @@ func TestConcurrentCallersWasteTheThresholdAndWhatWasOnItsWay(t *testing.T) {
 
 func TestNoCallWhileClosedAsksRedis(t *testing.T) {
 	t.Parallel()
-	client, server := inProcess(t)
+	client, server := cachetest.InProcess(t)
 	n := newNode(t, client)
 	n.call(t, Success{})
 	before := server.CommandCount()
@@ -133,7 +135,7 @@ func TestNoCallWhileClosedAsksRedis(t *testing.T) {
 
 func TestTheLifeOfABreaker(t *testing.T) {
 	t.Parallel()
-	client, server := inProcess(t)
+	client, server := cachetest.InProcess(t)
 	now := time.UnixMilli(1_800_000_000_000)
 	pass := func(d time.Duration, nodes ...*node) {
 		now = now.Add(d)
@@ -217,7 +219,7 @@ func TestTheLifeOfABreaker(t *testing.T) {
 
 func TestWithoutRedisANodeGoesOnByItselfAndHandsOver(t *testing.T) {
 	t.Parallel()
-	client, server := inProcess(t)
+	client, server := cachetest.InProcess(t)
 	a, b := newNode(t, client), newNode(t, client)
 	a.call(t, Failure{Code: "x"})
 	a.call(t, Failure{Code: "x"})
@@ -246,7 +248,7 @@ func TestWithoutRedisANodeGoesOnByItselfAndHandsOver(t *testing.T) {
 
 func TestACallerThatHasGoneIsNoOutage(t *testing.T) {
 	t.Parallel()
-	client, _ := inProcess(t)
+	client, _ := cachetest.InProcess(t)
 	n := newNode(t, client)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -265,7 +267,7 @@ func TestACallerThatHasGoneIsNoOutage(t *testing.T) {
 }
 
 func BenchmarkClosed(b *testing.B) {
-	n := newNode(b, realRedis(b))
+	n := newNode(b, cachetest.Server(b))
 	for b.Loop() {
 		permit, err := n.Admit(context.Background(), "acme", "p", usual)
 		if err != nil {

@@ -8,33 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/archonhq/archon/internal/cache"
+	"github.com/archonhq/archon/internal/cache/cachetest"
 )
-
-// realRedis starts a redis-server, which has to be there.
-func realRedis(tb testing.TB) *redis.Client {
-	tb.Helper()
-	c, err := cache.Open(tb.Context(), cache.Config{DataDir: tb.TempDir()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = c.Close() })
-	if c.Kind() != cache.KindServer {
-		tb.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
-	}
-	return c.Client()
-}
-
-func inProcess(tb testing.TB) (*redis.Client, *miniredis.Miniredis) {
-	tb.Helper()
-	server := miniredis.RunT(tb)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
-	tb.Cleanup(func() { _ = client.Close() })
-	return client, server
-}
 
 // short are constants that a test lives to see.
 func short() times { return times{window: 40, lease: 25, deadRetry: 20, tell: 15} }
@@ -121,7 +98,7 @@ func check(t *testing.T, m *machine, s Settings) {
 
 func TestTheScriptAndTheMachineAreOneOnRedis(t *testing.T) {
 	t.Parallel()
-	client := realRedis(t)
+	client := cachetest.Server(t)
 	for seed := range uint64(20) {
 		interleave(t, client, seed, 150, func(ms int) { <-time.After(time.Duration(ms) * time.Millisecond / 4) })
 	}
@@ -129,7 +106,7 @@ func TestTheScriptAndTheMachineAreOneOnRedis(t *testing.T) {
 
 func TestTheScriptAndTheMachineAreOneInProcess(t *testing.T) {
 	t.Parallel()
-	client, server := inProcess(t)
+	client, server := cachetest.InProcess(t)
 	now := time.UnixMilli(1_800_000_000_000)
 	server.SetTime(now)
 	for seed := range uint64(80) {

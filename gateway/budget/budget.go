@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// Hold is how long a reservation is held: longer than any call may take.
+	// Hold is how long a reservation is held: longer than an attempt may take, unless ARCHON_CALL_TIMEOUT is raised beyond it.
 	Hold = 15 * time.Minute
 
 	settleTimeout = 5 * time.Second

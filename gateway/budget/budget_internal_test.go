@@ -9,32 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/archonhq/archon/internal/cache"
+	"github.com/archonhq/archon/domain/keys"
+	"github.com/archonhq/archon/internal/cache/cachetest"
 )
-
-func realRedis(tb testing.TB) *redis.Client {
-	tb.Helper()
-	c, err := cache.Open(tb.Context(), cache.Config{DataDir: tb.TempDir()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = c.Close() })
-	if c.Kind() != cache.KindServer {
-		tb.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
-	}
-	return c.Client()
-}
-
-func inProcess(tb testing.TB) (*redis.Client, *miniredis.Miniredis) {
-	tb.Helper()
-	server := miniredis.RunT(tb)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
-	tb.Cleanup(func() { _ = client.Close() })
-	return client, server
-}
 
 // log is a ledger: what calls cost, by position from 1.
 type log struct {
@@ -71,7 +50,7 @@ func numbers(tb testing.TB, client *redis.Client, level string) (spent, held Amo
 
 func TestTwoHundredCallersDoNotOverspendAnAlmostEmptyBudget(t *testing.T) {
 	t.Parallel()
-	for name, client := range map[string]*redis.Client{"redis": realRedis(t), "in process": func() *redis.Client { c, _ := inProcess(t); return c }()} {
+	for name, client := range map[string]*redis.Client{"redis": cachetest.Server(t), "in process": func() *redis.Client { c, _ := cachetest.InProcess(t); return c }()} {
 		var l log
 		l.record(MaxAmount - 1000) // counters are exact at this end too
 		nodes := []*Budgets{New(client, nil), New(client, nil)}
@@ -109,7 +88,7 @@ func TestNoInterleavingExceedsTheLimit(t *testing.T) {
 		amount, cost Amount
 		position     int64
 	}
-	client, server := inProcess(t)
+	client, server := cachetest.InProcess(t)
 	now := time.UnixMilli(1_800_000_000_000)
 	for seed := range uint64(60) {
 		server.FlushAll()
@@ -185,7 +164,7 @@ func TestNoInterleavingExceedsTheLimit(t *testing.T) {
 
 func TestWhatLapsedCountsInFullUntilTheLedgerSaysOtherwise(t *testing.T) {
 	t.Parallel()
-	client := realRedis(t)
+	client := cachetest.Server(t)
 	b, l := New(client, nil), &log{}
 	b.hold = 5 * time.Millisecond
 	level := l.level("key:1", 100)
@@ -218,7 +197,7 @@ func TestWhatLapsedCountsInFullUntilTheLedgerSaysOtherwise(t *testing.T) {
 
 func TestTheLedgerAndTheCountersCountNoCallTwiceAndForgetNone(t *testing.T) {
 	t.Parallel()
-	client := realRedis(t)
+	client := cachetest.Server(t)
 	b, l := New(client, nil), &log{}
 	level := l.level("key:1", 100)
 	r, err := b.Reserve(t.Context(), "acme", []Level{level}, 50)
@@ -260,9 +239,29 @@ func TestTheLedgerAndTheCountersCountNoCallTwiceAndForgetNone(t *testing.T) {
 	}
 }
 
+func TestTheLargestBudgetOfAKeyIsHeldToTheNanoUSD(t *testing.T) {
+	t.Parallel()
+	b, l := New(cachetest.Server(t), nil), &log{}
+	level := l.level("key:1", Amount(keys.MaxBudgetNanoUSD))
+	r, err := b.Reserve(t.Context(), "acme", []Level{level}, level.Limit-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exceeded *Exceeded
+	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 2); !errors.As(err, &exceeded) || exceeded.Spent != level.Limit-1 {
+		t.Errorf("a nano-USD too much: got %v", err)
+	}
+	if err := b.Settle(t.Context(), r, level.Limit-1, l.record(level.Limit-1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 1); err != nil {
+		t.Errorf("the last nano-USD: got %v", err)
+	}
+}
+
 func TestWithoutRedisWhatBlocksIsClosedAndWhatWarnsIsOpen(t *testing.T) {
 	t.Parallel()
-	client, server := inProcess(t)
+	client, server := cachetest.InProcess(t)
 	b, l := New(client, nil), &log{}
 	warns := l.level("tenant", 10)
 	warns.WarnOnly = true
@@ -298,7 +297,7 @@ func TestWithoutRedisWhatBlocksIsClosedAndWhatWarnsIsOpen(t *testing.T) {
 }
 
 func BenchmarkReserveSettle(b *testing.B) {
-	budgets, l := New(realRedis(b), nil), &log{}
+	budgets, l := New(cachetest.Server(b), nil), &log{}
 	levels := []Level{l.level("key:1", MaxAmount), l.level("tenant", MaxAmount)}
 	for b.Loop() {
 		r, err := budgets.Reserve(context.Background(), "acme", levels, 10)

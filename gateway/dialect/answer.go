@@ -39,7 +39,7 @@ func (a *answer) completion(chat *Chat) Completion {
 	}
 
 	if a.usage.Source != Reported {
-		a.usage = estimatedUsage(chat, a.spoken())
+		a.usage.fill(chat.EstimatedPromptTokens(), a.spoken())
 	}
 
 	body := appendHead(nil, "chat.completion", a.id, a.model, time.Now())
@@ -68,11 +68,7 @@ func (a *answer) spoken() int64 {
 	var tokens int64
 
 	for i := range a.choices {
-		tokens += textTokens(a.choices[i].text)
-
-		for _, call := range a.choices[i].calls {
-			tokens += messageTokens + textTokens(call.Name) + textTokens(call.Arguments)
-		}
+		tokens += textTokens(a.choices[i].text) + callTokens(a.choices[i].calls)
 	}
 
 	return tokens
@@ -155,14 +151,18 @@ func appendText(body []byte, text string) []byte {
 	return append(body, '"')
 }
 
-// estimatedUsage is what is booked where a provider counted nothing.
-func estimatedUsage(chat *Chat, spoken int64) Usage {
-	return Usage{Tokens: domain.Tokens{Input: chat.EstimatedPromptTokens(), Output: spoken}, Source: Estimated}
-}
-
 // reportedUsage keeps raw, which may be overwritten afterwards.
 func reportedUsage(tokens domain.Tokens, raw []byte) Usage {
 	return Usage{Tokens: tokens, Source: Reported, Raw: bytes.Clone(raw)}
+}
+
+// argumentsText is a call's arguments, which came as a JSON value, as OpenAI's text; none are an empty object.
+func argumentsText(arguments json.RawMessage) string {
+	if !given(arguments) {
+		return "{}"
+	}
+
+	return compact(arguments)
 }
 
 // natural reads a count: absent and negative ones are none.

@@ -72,7 +72,7 @@ func (anthropicCodec) completion(_ Attempt, chat *Chat, body []byte) (Completion
 			said.text += compact(part.Input)
 			answered = true
 		case part.Type == "tool_use":
-			said.calls = append(said.calls, ToolCall{ID: part.ID, Name: part.Name, Arguments: anthropicInput(part.Input)})
+			said.calls = append(said.calls, ToolCall{ID: part.ID, Name: part.Name, Arguments: argumentsText(part.Input)})
 		}
 	}
 
@@ -85,14 +85,6 @@ func (anthropicCodec) completion(_ Attempt, chat *Chat, body []byte) (Completion
 	}
 
 	return result.completion(chat), nil
-}
-
-func anthropicInput(input json.RawMessage) string {
-	if len(input) == 0 || string(input) == "null" {
-		return "{}"
-	}
-
-	return compact(input)
 }
 
 func anthropicFinish(reason string) string {
@@ -125,7 +117,6 @@ type anthropicDecoder struct {
 	tool    string
 	usages  anthropicUsage
 	reason  string
-	done    bool
 	// open are the blocks that are tool calls, by their index in the answer.
 	open map[int]*anthropicOpen
 	// answered is set once the answer's tool was called.
@@ -194,7 +185,7 @@ func (d *anthropicDecoder) event(_ string, data []byte) (made [][]byte, done boo
 		err = anthropicCodec{}.failure(d.attempt, anthropicStatus(event.Error.Type), nil, data)
 	}
 
-	return d.take(), d.done, err
+	return d.take(), d.finished(), err
 }
 
 func (d *anthropicDecoder) begin(index int, block anthropicAnswerPart) {
@@ -215,7 +206,7 @@ func (d *anthropicDecoder) begin(index int, block anthropicAnswerPart) {
 
 		d.open[index] = open
 
-		if input := anthropicInput(block.Input); input != "{}" { // some servers send all of it here
+		if input := argumentsText(block.Input); input != "{}" { // some servers send all of it here
 			d.add(index, "", input)
 		}
 	}
@@ -261,19 +252,5 @@ func (d *anthropicDecoder) stop() error {
 	}
 
 	state, _ := d.choice(0)
-	if err := d.finish(0, anthropicCallFinish(anthropicFinish(d.reason), d.answered, state.calls)); err != nil {
-		return err
-	}
-
-	d.done = true
-
-	return nil
-}
-
-func (d *anthropicDecoder) end() (made [][]byte, err error) {
-	if !d.done {
-		return nil, streamCut()
-	}
-
-	return nil, nil
+	return d.finish(0, anthropicCallFinish(anthropicFinish(d.reason), d.answered, state.calls))
 }

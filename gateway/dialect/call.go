@@ -7,6 +7,8 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/archonhq/archon/internal/netguard"
@@ -32,6 +34,7 @@ type call struct {
 	timer    *time.Timer
 	timeouts Timeouts
 	response *http.Response
+	sent     atomic.Bool // the request has gone out whole
 
 	started   time.Time
 	firstByte time.Duration // 0 until it came
@@ -45,6 +48,9 @@ func (c *Client) newCall(caller context.Context) *call {
 	total, stop := context.WithTimeoutCause(caller, c.timeouts.Total, errTotal)
 	call.stop = stop
 	call.ctx, call.cancel = context.WithCancelCause(total)
+	call.ctx = httptrace.WithClientTrace(call.ctx, &httptrace.ClientTrace{
+		WroteRequest: func(wrote httptrace.WroteRequestInfo) { call.sent.Store(wrote.Err == nil) },
+	})
 	call.timer = time.AfterFunc(c.timeouts.FirstByte, call.tooLate)
 
 	return call
@@ -72,15 +78,15 @@ func (c *call) Read(buffer []byte) (int, error) {
 	return n, err
 }
 
-// readAll reads an answer of at most limit bytes.
+// readAll reads an answer of at most limit bytes. With a failure it returns what came.
 func (c *call) readAll(limit int64) ([]byte, *Failure) {
 	body, err := io.ReadAll(io.LimitReader(c, limit+1))
 
 	switch {
 	case err != nil:
-		return nil, c.judge(err, "answer_cut")
+		return body, c.judge(err, "answer_cut")
 	case int64(len(body)) > limit:
-		return nil, tooLarge()
+		return body, tooLarge()
 	}
 
 	return body, nil

@@ -98,10 +98,6 @@ func answerTokens(body []byte) int64 {
 	return tokens
 }
 
-func bytesToTokens(length int) int64 {
-	return int64((length + asciiBytesPerToken - 1) / asciiBytesPerToken)
-}
-
 // fill estimates where the provider counted nothing.
 func (u *Usage) fill(prompt, completion int64) {
 	if u.Source == "" || u.Source == Unknown {

@@ -119,6 +119,15 @@ func (c *chunks) finished() bool {
 	return true
 }
 
+// end is for the end of the bytes, at which every choice must have ended.
+func (c *chunks) end() error {
+	if !c.finished() {
+		return streamCut()
+	}
+
+	return nil
+}
+
 // finishCalls is reason, but for a stop after tool calls, which some types tell from others only by the calls.
 func (c *chunks) finishCalls(index int, reason string) string {
 	if state, _ := c.choice(index); reason == finishStop && state.calls > 0 {

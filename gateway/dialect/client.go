@@ -48,15 +48,18 @@ func (c *Client) Chat(ctx context.Context, attempt Attempt, chat *Chat) (Complet
 		func(ctx context.Context) (*http.Request, error) { return codec.chat(ctx, attempt, chat, false) },
 		func(body []byte) (Completion, error) { return codec.completion(attempt, chat, body) },
 	)
-
-	switch {
-	case failure != nil:
+	if failure != nil {
 		return Completion{}, failure
-	case completion.FinishReason == finishContentFilter:
-		return Completion{}, withheld()
 	}
 
 	completion.Usage.fill(chat.EstimatedPromptTokens(), answerTokens(completion.Body))
+
+	if completion.FinishReason == finishContentFilter {
+		failure := withheld()
+		failure.Usage = completion.Usage
+
+		return Completion{}, failure
+	}
 
 	return completion, nil
 }
@@ -127,6 +130,8 @@ func (c *Client) whole(
 
 	body, failure := call.readAll(maxAnswerBytes)
 	if failure != nil {
+		failure.Usage.fill(prompt.EstimatedPromptTokens(), bytesToTokens(len(body)))
+
 		return Completion{}, failure
 	}
 
@@ -161,7 +166,12 @@ func (c *Client) send(
 	if err != nil {
 		defer call.close()
 
-		return nil, call.judge(err, "connect")
+		failure := call.judge(err, "connect")
+		if call.sent.Load() && failure.Trigger != ServerError { // we gave it up while it was working
+			failure.Usage.fill(prompt.EstimatedPromptTokens(), 0)
+		}
+
+		return nil, failure
 	}
 
 	call.response = response

@@ -116,7 +116,6 @@ func (cohereCodec) completion(attempt Attempt, chat *Chat, body []byte) (Complet
 type cohereDecoder struct {
 	chunks
 
-	done bool
 	// open is the tool call under way; argued is set once it has arguments.
 	open   int
 	argued bool
@@ -148,7 +147,7 @@ type cohereEvent struct {
 
 func (d *cohereDecoder) event(_ string, data []byte) (made [][]byte, done bool, err error) {
 	if isDone(data) {
-		return nil, d.done, nil
+		return nil, d.finished(), nil
 	}
 
 	var event cohereEvent
@@ -175,7 +174,7 @@ func (d *cohereDecoder) event(_ string, data []byte) (made [][]byte, done bool, 
 		err = d.fail(data)
 	}
 
-	return d.take(), d.done, err
+	return d.take(), d.finished(), err
 }
 
 func (d *cohereDecoder) begin(raw json.RawMessage) {
@@ -206,13 +205,7 @@ func (d *cohereDecoder) stop(reason string, usage json.RawMessage) error {
 		return failure
 	}
 
-	if err := d.finish(0, finish); err != nil {
-		return err
-	}
-
-	d.done = true
-
-	return nil
+	return d.finish(0, finish)
 }
 
 func (d *cohereDecoder) fail(data []byte) error {
@@ -223,12 +216,4 @@ func (d *cohereDecoder) fail(data []byte) error {
 	return &Failure{
 		Trigger: ServerError, Status: http.StatusOK, Code: codeOfTrigger(ServerError), Message: "the provider failed while it answered",
 	}
-}
-
-func (d *cohereDecoder) end() (made [][]byte, err error) {
-	if !d.done {
-		return nil, streamCut()
-	}
-
-	return nil, nil
 }

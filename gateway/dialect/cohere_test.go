@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/archonhq/archon/domain"
@@ -206,7 +207,7 @@ func TestCohereFailures(t *testing.T) {
 	for status, want := range map[int]Trigger{
 		400: BadRequest, 401: Dead, 402: Dead, 404: BadRequest, 422: BadRequest, 429: RateLimit, 498: Dead, 500: ServerError, 503: ServerError, 504: Timeout,
 	} {
-		failure := wantFailure(t, itoa(status), cohereCodec{}.failure(attemptAt(gateway.Cohere, command), status, http.Header{}, []byte(`{"message": "why"}`)), want)
+		failure := wantFailure(t, strconv.Itoa(status), cohereCodec{}.failure(attemptAt(gateway.Cohere, command), status, http.Header{}, []byte(`{"message": "why"}`)), want)
 		if failure.Message != "why" || failure.Status != status {
 			t.Errorf("%d: got %+v", status, failure)
 		}

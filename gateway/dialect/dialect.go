@@ -102,6 +102,9 @@ type Failure struct { //nolint:errname // not only errors: it says what may be t
 	RetryAfter time.Duration
 	// Param names the request's field at fault, in OpenAI's sense; mostly empty.
 	Param string
+	// Usage is what the attempt has consumed all the same, as far as that is known: the provider worked and withheld its
+	// answer, or was working when it was given up. Zero where it refused, or was never reached.
+	Usage Usage
 }
 
 // Error implements error.
@@ -145,7 +148,7 @@ type streamDecoder interface {
 	// its business: [Stream] appends it where the client wants it, made from usage.
 	event(name string, data []byte) (chunks [][]byte, done bool, err error)
 	// end is called when the bytes end; it returns a *Failure where the answer is not complete.
-	end() (chunks [][]byte, err error)
+	end() error
 	// usage is what was counted so far; the zero Usage where the provider has said nothing, which Stream then estimates.
 	usage() Usage
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
-
-	"github.com/archonhq/archon/domain"
 )
 
 // embeddingsAnswer puts vectors, JSON arrays of numbers, into OpenAI's format. They pass through as they are, unless the
@@ -18,7 +16,7 @@ func embeddingsAnswer(request *Embeddings, model string, vectors []json.RawMessa
 	}
 
 	if usage.Source != Reported {
-		usage = Usage{Tokens: domain.Tokens{Input: request.EstimatedPromptTokens()}, Source: Estimated}
+		usage.fill(request.EstimatedPromptTokens(), 0)
 	}
 
 	body := []byte(`{"object":"list","data":[`)

@@ -29,7 +29,8 @@ func (c *Chat) EstimatedPromptTokens() int64 {
 		tokens += messageTokens + textTokens(tool.Name) + textTokens(tool.Description) + jsonTokens(tool.Parameters)
 	}
 
-	tokens += jsonTokens(c.Fields["functions"])
+	// Recordings and files in base64 have fewer tokens than that; what is a field of its own has hardly any bytes.
+	tokens += bytesToTokens(c.foreignBytes)
 
 	if c.JSONSchema != nil {
 		tokens += jsonTokens(c.JSONSchema.Schema)
@@ -52,7 +53,13 @@ func (m *Message) estimatedTokens() int64 {
 		}
 	}
 
-	for _, call := range m.ToolCalls {
+	return tokens + callTokens(m.ToolCalls)
+}
+
+func callTokens(calls []ToolCall) int64 {
+	var tokens int64
+
+	for _, call := range calls {
 		tokens += messageTokens + textTokens(call.Name) + textTokens(call.Arguments)
 	}
 
@@ -99,6 +106,8 @@ func textTokens(text string) int64 {
 	return int64((ascii+asciiBytesPerToken-1)/asciiBytesPerToken + (other+otherBytesPerToken-1)/otherBytesPerToken)
 }
 
-func jsonTokens(raw json.RawMessage) int64 {
-	return int64((len(raw) + asciiBytesPerToken - 1) / asciiBytesPerToken)
+func jsonTokens(raw json.RawMessage) int64 { return bytesToTokens(len(raw)) }
+
+func bytesToTokens(length int) int64 {
+	return int64((length + asciiBytesPerToken - 1) / asciiBytesPerToken)
 }

@@ -1,14 +1,15 @@
 package dialect
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 )
 
+// CodeBadAnswer is the code of a success in name whose body is not what the provider documents.
+const CodeBadAnswer = "bad_answer"
+
 // Our own codes of failures that several places report.
 const (
-	codeBadAnswer     = "bad_answer"
 	codeConfiguration = "provider_configuration"
 
 	statusOverloaded = 529 // Anthropic's and others', in no RFC
@@ -76,13 +77,13 @@ func codeOfTrigger(trigger Trigger) string {
 // badAnswer is a success in name whose body is not what the provider documents.
 func badAnswer() *Failure {
 	return &Failure{
-		Trigger: ServerError, Status: http.StatusOK, Code: codeBadAnswer,
+		Trigger: ServerError, Status: http.StatusOK, Code: CodeBadAnswer,
 		Message: "the provider answered with something that can't be read",
 	}
 }
 
 func tooLarge() *Failure {
-	return &Failure{Trigger: ServerError, Status: http.StatusOK, Code: codeBadAnswer, Message: "the provider's answer is too large"}
+	return &Failure{Trigger: ServerError, Status: http.StatusOK, Code: CodeBadAnswer, Message: "the provider's answer is too large"}
 }
 
 // streamCut is a stream that ended in the middle of its answer.
@@ -100,5 +101,3 @@ func withheld() *Failure {
 		Message: "the provider's content filter withheld the answer",
 	}
 }
-
-func validJSON(data []byte) bool { return json.Valid(data) }

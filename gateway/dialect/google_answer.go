@@ -41,12 +41,7 @@ type googleAnswerPart struct {
 
 // call is the part's tool call, mostly without an id.
 func (p *googleAnswerPart) call() ToolCall {
-	call := ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: "{}"}
-	if args := p.FunctionCall.Args; len(args) > 0 && string(args) != "null" {
-		call.Arguments = compact(args)
-	}
-
-	return call
+	return ToolCall{ID: p.FunctionCall.ID, Name: p.FunctionCall.Name, Arguments: argumentsText(p.FunctionCall.Args)}
 }
 
 // googleTokens makes disjoint buckets: the prompt's count holds the cached tokens, and thoughts are counted apart.
@@ -218,14 +213,6 @@ func (d *googleDecoder) read(candidate *googleCandidate) error {
 	}
 
 	return d.finish(candidate.Index, d.finishCalls(candidate.Index, finish))
-}
-
-func (d *googleDecoder) end() (made [][]byte, err error) {
-	if !d.finished() {
-		return nil, streamCut()
-	}
-
-	return nil, nil
 }
 
 type googleError struct {

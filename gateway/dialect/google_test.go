@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -199,7 +200,7 @@ func TestGoogleSeveralChoices(t *testing.T) {
 		t.Errorf("got %s, %v", chunks, err)
 	}
 
-	if _, err := decoder.end(); err == nil {
+	if err := decoder.end(); err == nil {
 		t.Error("choice 0 has not ended")
 	}
 }
@@ -258,7 +259,7 @@ func TestGoogleFailures(t *testing.T) {
 		"away":       {503, "UNAVAILABLE", `{}`, ServerError, 0},
 		"late":       {504, "DEADLINE_EXCEEDED", `{}`, Timeout, 0},
 	} {
-		body := `{"error": {"code": ` + itoa(example.status) + `, "message": "why", "status": "` + example.word + `", "details": [` + example.detail + `]}}`
+		body := `{"error": {"code": ` + strconv.Itoa(example.status) + `, "message": "why", "status": "` + example.word + `", "details": [` + example.detail + `]}}`
 
 		for form, text := range map[string]string{"object": body, "array": "[" + body + "]"} {
 			failure := wantFailure(t, name+" as "+form, googleCodec{}.failure(attempt, example.status, http.Header{}, []byte(text)), example.want)

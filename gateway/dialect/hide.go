@@ -12,6 +12,7 @@ const (
 type prompt interface {
 	// texts calls look with each of them.
 	texts(look func(text string))
+	EstimatedPromptTokens() int64
 }
 
 func (c *Chat) texts(look func(text string)) {

@@ -46,12 +46,7 @@ func ollamaFinish(reason string) string {
 
 // ollamaToolCall is a tool call, without an id: Ollama has none.
 func ollamaToolCall(call ollamaCall) ToolCall {
-	made := ToolCall{Name: call.Function.Name, Arguments: "{}"}
-	if arguments := call.Function.Arguments; len(arguments) > 0 && string(arguments) != "null" {
-		made.Arguments = compact(arguments)
-	}
-
-	return made
+	return ToolCall{Name: call.Function.Name, Arguments: argumentsText(call.Function.Arguments)}
 }
 
 func (ollamaCodec) completion(attempt Attempt, chat *Chat, body []byte) (Completion, error) {
@@ -88,7 +83,6 @@ type ollamaDecoder struct {
 	chunks
 
 	attempt Attempt
-	done    bool
 }
 
 func (ollamaCodec) decoder(attempt Attempt, _ *Chat) streamDecoder {
@@ -119,17 +113,8 @@ func (d *ollamaDecoder) event(_ string, data []byte) (made [][]byte, done bool, 
 
 	if line.Done {
 		d.counted = line.usage()
-		d.done = true
 		err = d.finish(0, d.finishCalls(0, ollamaFinish(line.DoneReason)))
 	}
 
-	return d.take(), d.done, err
-}
-
-func (d *ollamaDecoder) end() (made [][]byte, err error) {
-	if !d.done {
-		return nil, streamCut()
-	}
-
-	return nil, nil
+	return d.take(), d.finished(), err
 }

@@ -13,8 +13,6 @@ import (
 
 const llama = "llama3.2"
 
-func itoa(number int) string { return strconv.Itoa(number) }
-
 func embeddingsOf(t *testing.T, body string) *Embeddings {
 	t.Helper()
 
@@ -155,7 +153,7 @@ func TestOllamaFailures(t *testing.T) {
 	for status, want := range map[int]Trigger{
 		400: BadRequest, 404: Dead, 500: ServerError, 503: RateLimit, 504: Timeout,
 	} {
-		failure := wantFailure(t, itoa(status), ollamaCodec{}.failure(attempt, status, http.Header{}, []byte(`{"error": "why"}`)), want)
+		failure := wantFailure(t, strconv.Itoa(status), ollamaCodec{}.failure(attempt, status, http.Header{}, []byte(`{"error": "why"}`)), want)
 		if failure.Message != "why" {
 			t.Errorf("%d: got %+v", status, failure)
 		}

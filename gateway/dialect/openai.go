@@ -256,12 +256,12 @@ func (d *openAIDecoder) patched(data []byte, chunk chunk) []byte {
 }
 
 // end is good only where all choices are complete: some servers leave out the last [DONE].
-func (d *openAIDecoder) end() (chunks [][]byte, err error) {
+func (d *openAIDecoder) end() error {
 	if d.finished < d.choices {
-		return nil, streamCut()
+		return streamCut()
 	}
 
-	return nil, nil
+	return nil
 }
 
 func (d *openAIDecoder) usage() Usage { return d.counted }

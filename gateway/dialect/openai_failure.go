@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -45,7 +46,7 @@ func saysError(body []byte) bool {
 // failure judges by status and by the words of the error, of which some say more than their status.
 func (openAICodec) failure(attempt Attempt, status int, header http.Header, body []byte) *Failure {
 	said := openAIError{}
-	if validJSON(body) {
+	if json.Valid(body) {
 		said = readOpenAIError(body)
 	}
 

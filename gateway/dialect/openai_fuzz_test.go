@@ -146,7 +146,7 @@ func playAll(t *testing.T, kind string, decoder streamDecoder, lines string) {
 		t.Errorf("%s counts %+v", kind, usage)
 	}
 
-	if _, err := decoder.end(); err != nil {
+	if err := decoder.end(); err != nil {
 		wantFailure(t, kind, err, ServerError)
 	}
 }

@@ -289,7 +289,7 @@ func TestEveryChoiceHasToEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		if _, err := decoder.end(); (err == nil) != (i == 2) {
+		if err := decoder.end(); (err == nil) != (i == 2) {
 			t.Errorf("after %d chunks the end is %v", i+1, err)
 		}
 	}

@@ -13,6 +13,9 @@ const (
 	maxTokensAsked = 1 << 40
 )
 
+// maxModelBytes bounds the name of a model, which goes into the log with the call: no provider's are half as long.
+const maxModelBytes = 256
+
 // ParseChat reads a chat completion request. Its error is a *[RequestError]. The result keeps parts of body, which must
 // not be changed afterwards.
 func ParseChat(body []byte) (*Chat, error) {
@@ -25,7 +28,7 @@ func ParseChat(body []byte) (*Chat, error) {
 
 	chat := &Chat{
 		Fields: fields,
-		Model:  r.text("model", fields["model"]),
+		Model:  r.model(fields["model"]),
 		Stream: r.flag("stream", fields["stream"]),
 		User:   r.text("user", fields["user"]),
 		N:      max(1, r.positive("n", fields["n"], maxChoices)),
@@ -120,7 +123,7 @@ func (c *Chat) readMessage(r *reader, param string, object []byte) Message {
 			message.Refusal = r.text(param+".refusal", value)
 		case "function_call", "audio":
 			if given(value) {
-				c.foreign(param + "." + string(key))
+				c.foreign(param+"."+string(key), value)
 			}
 		}
 	}
@@ -209,7 +212,7 @@ func (c *Chat) readPart(r *reader, param string, element []byte) (part Part, und
 	case "":
 		r.missing(param + ".type")
 	default:
-		c.foreign(param)
+		c.foreign(param, element)
 	}
 
 	return Part{}, false
@@ -268,7 +271,7 @@ func (c *Chat) readCalls(r *reader, param string, list []byte) []ToolCall {
 		function := r.object(name+".function", member(element, "function"))
 		if function == nil {
 			if kind := textOf(member(element, "type")); kind != "" && kind != "function" {
-				c.foreign(name)
+				c.foreign(name, element)
 
 				continue
 			}
@@ -297,7 +300,7 @@ func (c *Chat) readTools(r *reader) {
 
 		name := at("tools", len(c.Tools))
 		if kind := textOf(member(element, "type")); kind != "" && kind != "function" {
-			c.foreign("tools")
+			c.foreign("tools", element)
 
 			continue
 		}
@@ -331,7 +334,7 @@ func (c *Chat) readToolChoice(r *reader, choice []byte) {
 		}
 	case '{':
 		if kind := textOf(member(choice, "type")); kind != "" && kind != "function" {
-			c.foreign(param)
+			c.foreign(param, choice)
 
 			return
 		}
@@ -371,7 +374,7 @@ func (c *Chat) readFormat(r *reader) {
 	case "":
 		r.missing(param + ".type")
 	default:
-		c.foreign(param)
+		c.foreign(param, format)
 	}
 
 	c.Needs.JSONMode = c.JSONObject || c.JSONSchema != nil
@@ -381,26 +384,29 @@ func (c *Chat) readFormat(r *reader) {
 func (c *Chat) readForeign() {
 	if given(c.Fields["functions"]) {
 		c.Needs.FunctionCalling = true
-		c.foreign("functions")
+		c.foreign("functions", c.Fields["functions"])
 	}
 
 	for _, name := range []string{"function_call", "audio", "web_search_options"} {
 		if given(c.Fields[name]) {
-			c.foreign(name)
+			c.foreign(name, c.Fields[name])
 		}
 	}
 
 	for modality := range elements(c.Fields["modalities"]) {
 		if textOf(modality) != "text" {
-			c.foreign("modalities")
+			c.foreign("modalities", modality)
 		}
 	}
 }
 
-func (c *Chat) foreign(param string) {
+// foreign notes what is not understood, and how much of it there is.
+func (c *Chat) foreign(param string, value []byte) {
 	if c.Foreign == "" {
 		c.Foreign = param
 	}
+
+	c.foreignBytes += len(value)
 }
 
 // ParseEmbeddings reads an embeddings request. Its error is a *[RequestError]. The result keeps parts of body, which
@@ -417,7 +423,7 @@ func ParseEmbeddings(body []byte) (*Embeddings, error) {
 
 	request := &Embeddings{
 		Fields:         fields,
-		Model:          r.text("model", fields["model"]),
+		Model:          r.model(fields["model"]),
 		Dimensions:     r.positive("dimensions", fields["dimensions"], maxDimensions),
 		EncodingFormat: r.text("encoding_format", fields["encoding_format"]),
 		User:           r.text("user", fields["user"]),

@@ -64,25 +64,26 @@ func TestRefusingAChat(t *testing.T) {
 	t.Parallel()
 
 	for body, want := range map[string]RequestError{
-		`{`:                                   {Code: ""},
-		``:                                    {},
-		`[]`:                                  {},
-		`"canary"`:                            {},
-		"{\"model\":\"\xff\"}":                {},
-		`{}`:                                  {Param: "messages", Code: codeMissing},
-		`{"messages":null}`:                   {Param: "messages", Code: codeMissing},
-		`{"messages":[]}`:                     {Param: "messages", Code: codeInvalidValue},
-		`{"messages":"canary"}`:               {Param: "messages", Code: codeInvalidType},
-		`{"messages":["canary"]}`:             {Param: "messages[0]", Code: codeInvalidType},
-		`{"messages":[{"content":"canary"}]}`: {Param: "messages[0].role", Code: codeMissing},
-		`{"messages":[{"role":"canary","content":"x"}]}`:                                                                                                         {Param: "messages[0].role", Code: codeInvalidValue},
-		`{"messages":[{"role":"user"}]}`:                                                                                                                         {Param: "messages[0].content", Code: codeMissing},
-		`{"messages":[{"role":"user","content":7}]}`:                                                                                                             {Param: "messages[0].content", Code: codeInvalidType},
-		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                                                                                             {Param: "messages[0].content[0].text", Code: codeMissing},
-		`{"messages":[{"role":"user","content":["canary"]}]}`:                                                                                                    {Param: "messages[0].content[0]", Code: codeInvalidType},
-		`{"messages":[{"role":"user","content":[{"text":"canary"}]}]}`:                                                                                           {Param: "messages[0].content[0].type", Code: codeMissing},
-		`{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`:                                                                                        {Param: "messages[0].content[0].image_url", Code: codeInvalidType},
-		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`:                                                                         {Param: "messages[0].content[0].image_url.url", Code: codeMissing},
+		`{`:                    {Code: ""},
+		``:                     {},
+		`[]`:                   {},
+		`"canary"`:             {},
+		"{\"model\":\"\xff\"}": {},
+		`{}`:                   {Param: "messages", Code: codeMissing},
+		`{"model":"` + strings.Repeat("m", maxModelBytes+1) + `","messages":[{"role":"user","content":"x"}]}`: {Param: "model", Code: codeInvalidValue},
+		`{"messages":null}`:                                                              {Param: "messages", Code: codeMissing},
+		`{"messages":[]}`:                                                                {Param: "messages", Code: codeInvalidValue},
+		`{"messages":"canary"}`:                                                          {Param: "messages", Code: codeInvalidType},
+		`{"messages":["canary"]}`:                                                        {Param: "messages[0]", Code: codeInvalidType},
+		`{"messages":[{"content":"canary"}]}`:                                            {Param: "messages[0].role", Code: codeMissing},
+		`{"messages":[{"role":"canary","content":"x"}]}`:                                 {Param: "messages[0].role", Code: codeInvalidValue},
+		`{"messages":[{"role":"user"}]}`:                                                 {Param: "messages[0].content", Code: codeMissing},
+		`{"messages":[{"role":"user","content":7}]}`:                                     {Param: "messages[0].content", Code: codeInvalidType},
+		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                     {Param: "messages[0].content[0].text", Code: codeMissing},
+		`{"messages":[{"role":"user","content":["canary"]}]}`:                            {Param: "messages[0].content[0]", Code: codeInvalidType},
+		`{"messages":[{"role":"user","content":[{"text":"canary"}]}]}`:                   {Param: "messages[0].content[0].type", Code: codeMissing},
+		`{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`:                {Param: "messages[0].content[0].image_url", Code: codeInvalidType},
+		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}`: {Param: "messages[0].content[0].image_url.url", Code: codeMissing},
 		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,can ary"}}]}]}`:                                    {Param: "messages[0].content[0].image_url.url", Code: codeInvalidValue},
 		`{"messages":[{"role":"tool","content":"canary"}]}`:                                                                                                      {Param: "messages[0].tool_call_id", Code: codeMissing},
 		`{"messages":[{"role":"assistant","tool_calls":[{"id":"canary"}]}]}`:                                                                                     {Param: "messages[0].tool_calls[0].function", Code: codeMissing},
@@ -197,7 +198,12 @@ func TestEstimates(t *testing.T) {
 	image := chatOf(t, `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,`+
 		strings.Repeat("aaaa", 1<<16)+`"}}]}]}`).EstimatedPromptTokens()
 
-	if small < 1 || small > 10 || image < 1000 || image > 3000 {
-		t.Errorf("estimated %d for a letter, %d for an image", small, image)
+	const recorded = 1 << 15
+
+	audio := chatOf(t, `{"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"format":"mp3","data":"`+
+		strings.Repeat("aaa", recorded)+`"}}]}]}`).EstimatedPromptTokens()
+
+	if small < 1 || small > 10 || image < 1000 || image > 3000 || audio < recorded {
+		t.Errorf("estimated %d for a letter, %d for an image, %d for a recording", small, image, audio)
 	}
 }

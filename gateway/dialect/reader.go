@@ -60,6 +60,15 @@ func (r *reader) text(param string, value []byte) string {
 	return textOf(value)
 }
 
+func (r *reader) model(value []byte) string {
+	name := r.text("model", value)
+	if len(name) > maxModelBytes {
+		r.refuse(codeInvalidValue, "model", "Invalid value for 'model': names of models have at most 256 bytes.")
+	}
+
+	return name
+}
+
 func (r *reader) flag(param string, value []byte) bool {
 	switch {
 	case !given(value) || value[0] == 'f':

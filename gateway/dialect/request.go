@@ -35,6 +35,8 @@ type Chat struct {
 	Foreign string
 	// Fields are all top-level fields as sent.
 	Fields map[string]json.RawMessage
+
+	foreignBytes int // of all that is foreign, as JSON
 }
 
 // Needs is what a provider must be capable of to serve a request.

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -58,7 +59,7 @@ func (s *Stream) begin() error {
 	}
 
 	if len(s.held) == 0 {
-		return s.fail(&Failure{Trigger: ServerError, Code: codeBadAnswer, Message: "the provider's answer is empty"})
+		return s.fail(&Failure{Trigger: ServerError, Code: CodeBadAnswer, Message: "the provider's answer is empty"})
 	}
 
 	s.delivered = true
@@ -82,7 +83,9 @@ func (s *Stream) Next() (chunk []byte, err error) {
 // Usage is what was counted so far, estimated where the provider has not said.
 func (s *Stream) Usage() Usage {
 	usage := s.decoder.usage()
-	usage.fill(s.chat.EstimatedPromptTokens(), bytesToTokens(s.content))
+	if usage.Source != Reported {
+		usage.fill(s.chat.EstimatedPromptTokens(), bytesToTokens(s.content))
+	}
 
 	return usage
 }
@@ -153,12 +156,11 @@ func (s *Stream) event() error {
 
 // finished is what the end of the bytes amounts to.
 func (s *Stream) finished() error {
-	chunks, err := s.decoder.end()
-	if err != nil {
+	if err := s.decoder.end(); err != nil {
 		return s.fail(asFailure(err).hiding(s.chat))
 	}
 
-	s.pending, s.ended = chunks, true
+	s.ended = true
 
 	return nil
 }
@@ -196,11 +198,18 @@ func (s *Stream) usageChunk() []byte {
 	return usageChunk(s.heading, usageObject(s.Usage()))
 }
 
+// fail ends the stream. What was consumed until then is known where the provider has counted; where it was given up, or
+// broke off, an estimate takes its place. An error of its own, or nothing at all, is no sign that a model has worked.
 func (s *Stream) fail(failure *Failure) *Failure {
 	s.failure = failure
+
+	gaveUp := failure.Trigger == Timeout || failure.Trigger == Cancelled || failure.Trigger == ContentPolicy
+	if gaveUp || s.content > 0 || s.decoder.usage().Source == Reported {
+		failure.Usage = s.Usage()
+	}
 
 	return failure
 }
 
 // isWhole tells whether an event that nothing terminated is still all there.
-func isWhole(data []byte) bool { return isDone(data) || validJSON(data) }
+func isWhole(data []byte) bool { return isDone(data) || json.Valid(data) }

@@ -75,8 +75,7 @@ func FuzzTranslateAnswer(f *testing.F) {
 				}
 			}
 
-			chunks, err := decoder.end()
-			wantChunks(t, kind, chunks, err)
+			wantChunks(t, kind, nil, decoder.end())
 
 			if tokens := decoder.usage().Tokens; tokens.Input < 0 || tokens.Output < 0 || tokens.CacheRead < 0 || tokens.CacheWrite < 0 || tokens.Reasoning < 0 {
 				t.Errorf("%s: counted %+v", kind, tokens)

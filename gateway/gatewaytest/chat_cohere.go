@@ -3,6 +3,7 @@ package gatewaytest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/archonhq/archon/gateway"
@@ -176,11 +177,7 @@ func (cohereProtocol) usage(reply Reply) object {
 }
 
 func (cohereProtocol) embedded(reply Reply, want wanted) string {
-	vectors := make([][]float64, 0, want.texts)
-	for range want.texts {
-		vectors = append(vectors, reply.Embedding)
-	}
-
+	vectors := slices.Repeat([][]float64{reply.Embedding}, want.texts)
 	answer := object{
 		"id": cohereAnswerID, "embeddings": object{"float": vectors}, "response_type": "embeddings_by_type",
 		"meta": object{"api_version": object{"version": "2"}},

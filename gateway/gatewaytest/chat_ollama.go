@@ -3,6 +3,7 @@ package gatewaytest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/archonhq/archon/gateway"
 )
@@ -115,11 +116,7 @@ func (ollamaProtocol) last(reply Reply, want wanted, message object) object {
 }
 
 func (ollamaProtocol) embedded(reply Reply, want wanted) string {
-	vectors := make([][]float64, 0, want.texts)
-	for range want.texts {
-		vectors = append(vectors, reply.Embedding)
-	}
-
+	vectors := slices.Repeat([][]float64{reply.Embedding}, want.texts)
 	answer := object{"model": want.model, "embeddings": vectors, "total_duration": 14143917}
 	if !reply.NoUsage {
 		answer["prompt_eval_count"] = reply.Usage.Prompt()

@@ -1,8 +1,6 @@
 package gatewaytest_test
 
 import (
-	"context"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,31 +8,6 @@ import (
 	"github.com/archonhq/archon/gateway"
 	"github.com/archonhq/archon/gateway/gatewaytest"
 )
-
-func post(t *testing.T, address, body string) (status int, answer string) {
-	t.Helper()
-
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, address, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	request.Header.Set("Anthropic-Version", "2023-06-01")
-
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	defer func() { _ = response.Body.Close() }()
-
-	raw, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	return response.StatusCode, string(raw)
-}
 
 // What the real providers refuse is refused: otherwise code that passes here would fail there.
 func TestChatsAreJudgedAsTheRealProvidersDo(t *testing.T) {
@@ -91,7 +64,7 @@ func TestChatsAreJudgedAsTheRealProvidersDo(t *testing.T) {
 		server := gatewaytest.New(example.kind, gatewaytest.Options{})
 		server.Behave(gatewaytest.Chat(gatewaytest.Reply{Text: "yes", Chunks: 1}))
 
-		status, answer := post(t, server.URL+example.path, example.body)
+		status, answer := send(t, http.DefaultClient, http.MethodPost, server.URL+example.path, example.body, http.Header{"Anthropic-Version": {"2023-06-01"}})
 		if status != example.status || !strings.Contains(answer, example.says) {
 			t.Errorf("%s: got %d %s", name, status, answer)
 		}

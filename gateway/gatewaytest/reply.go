@@ -118,12 +118,10 @@ func EndMidAnswer(reply Reply) Behaviour {
 
 // ErrorMidAnswer begins a stream as [Chat] does, under status 200, and goes on with an error event after about half of it.
 func ErrorMidAnswer(reply Reply) Behaviour {
-	return Behaviour{func(s *Server, w http.ResponseWriter, r *http.Request) {
-		chatting(reply, func(w http.ResponseWriter, _ *http.Request, s *Server, pieces []string) {
-			writeHalf(w, pieces)
-			write(w, protocolOf(s.kind).failedEvent())
-		}).answer(s, w, r)
-	}}
+	return chatting(reply, func(w http.ResponseWriter, _ *http.Request, s *Server, pieces []string) {
+		writeHalf(w, pieces)
+		write(w, protocolOf(s.kind).failedEvent())
+	})
 }
 
 // ErrorInAnswer answers status 200 with nothing but an error: as an event where a stream was asked for, else as the body.

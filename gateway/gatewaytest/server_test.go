@@ -17,7 +17,13 @@ import (
 func call(t *testing.T, client *http.Client, address string, header http.Header) (status int, body string) {
 	t.Helper()
 
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, strings.NewReader("sent"))
+	return send(t, client, http.MethodGet, address, "sent", header)
+}
+
+func send(t *testing.T, client *http.Client, method, address, content string, header http.Header) (status int, body string) {
+	t.Helper()
+
+	request, err := http.NewRequestWithContext(context.Background(), method, address, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}

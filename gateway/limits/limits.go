@@ -1,7 +1,6 @@
 package limits
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -90,7 +89,7 @@ type counter struct {
 
 // New makes a limiter over the client.
 func New(client *redis.Client, config Config) *Limiter {
-	l := &Limiter{client: client, now: config.Now, outage: &cache.Outage{What: "rate limits", Log: cmp.Or(config.Log, slog.New(slog.DiscardHandler))}}
+	l := &Limiter{client: client, now: config.Now, outage: &cache.Outage{What: "rate limits", Log: config.Log}}
 	if l.now == nil {
 		l.now = time.Now
 	}

@@ -14,22 +14,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/archonhq/archon/internal/cache"
+	"github.com/archonhq/archon/internal/cache/cachetest"
 )
-
-// realRedis starts a redis-server, which has to be there.
-func realRedis(tb testing.TB) *redis.Client {
-	tb.Helper()
-	c, err := cache.Open(tb.Context(), cache.Config{DataDir: tb.TempDir()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = c.Close() })
-	if c.Kind() != cache.KindServer {
-		tb.Fatal("these tests need a real redis-server: apt-get install redis-server, or brew install redis")
-	}
-	return c.Client()
-}
 
 // clock is a Redis whose time the test decides, and Limiters that use its time when it is away.
 type clock struct {
@@ -40,9 +26,8 @@ type clock struct {
 
 func newClock(tb testing.TB) *clock {
 	tb.Helper()
-	c := &clock{server: miniredis.RunT(tb), now: time.UnixMilli(1_800_000_000_123)}
-	c.client = redis.NewClient(&redis.Options{Addr: c.server.Addr(), MaxRetries: -1, DialTimeout: time.Second, DialerRetries: 1, DisableIdentity: true})
-	tb.Cleanup(func() { _ = c.client.Close() })
+	c := &clock{now: time.UnixMilli(1_800_000_000_123)}
+	c.client, c.server = cachetest.InProcess(tb)
 	c.pass(0)
 	return c
 }
@@ -198,7 +183,7 @@ func now(tb testing.TB, client *redis.Client) int64 {
 
 func TestTheScriptsAndTheWindowAreOne(t *testing.T) {
 	t.Parallel()
-	client := realRedis(t)
+	client := cachetest.Server(t)
 	for seed := range uint64(20) {
 		compare(t, client, seed, func(int64) {
 			// An adjustment and the look at the clock after it should see the same slot.
@@ -215,7 +200,7 @@ func TestTheScriptsAndTheWindowAreOne(t *testing.T) {
 
 func TestALimitIsSharedByConcurrentNodesAndTakenWhollyOrNotAtAll(t *testing.T) {
 	t.Parallel()
-	client := realRedis(t)
+	client := cachetest.Server(t)
 	nodes := []*Limiter{New(client, Config{}), New(client, Config{})}
 	var let atomic.Int64
 	var group sync.WaitGroup
@@ -303,7 +288,7 @@ func ExampleHeaders() {
 }
 
 func BenchmarkTake(b *testing.B) {
-	l := New(realRedis(b), Config{})
+	l := New(cachetest.Server(b), Config{})
 	limits := []Limit{{ID: "r", Kind: Requests, PerMinute: 1e9, Cost: 1}, {ID: "t", Kind: Tokens, PerMinute: 1e12, Cost: 900}}
 	for b.Loop() {
 		if v, err := l.Take(context.Background(), "acme", limits); err != nil || !v.Allowed {

@@ -39,6 +39,7 @@ func (h *Handler) caller(r *http.Request, path string) (plane.Caller, *plane.Pro
 			return caller, problem
 		}
 		caller.Tenant, caller.Key = key.Tenant, &key.Key
+		request.Principal.Tenant = key.Tenant // for the log's lines
 		if key.DepartmentID != nil {
 			caller.DepartmentID = *key.DepartmentID
 		}
@@ -55,6 +56,7 @@ func (h *Handler) caller(r *http.Request, path string) (plane.Caller, *plane.Pro
 		return caller, &plane.Problem{Status: http.StatusForbidden, Type: "permission_error", Code: "forbidden", Message: "Calling models takes an API key, or the role operator."}
 	}
 	caller.Tenant, caller.UserID = principal.Tenant, principal.UserID
+	request.Principal = principal
 	caller.Actor = domain.Actor{ID: principal.UserID, Type: domain.User}
 	for _, role := range principal.Roles {
 		caller.Roles = append(caller.Roles, string(role))

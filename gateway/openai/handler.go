@@ -49,7 +49,7 @@ const (
 	pathChat       = "/v1/chat/completions"
 	pathEmbeddings = "/v1/embeddings"
 	pathModels     = "/v1/models"
-	pathModel      = "/v1/models/:id"
+	pathModel      = "/v1/models/*" // ids of models may have slashes
 )
 
 // Mount adds the routes to e, behind its outer middleware.
@@ -82,7 +82,7 @@ func methodOf(path string) string {
 	switch {
 	case path == pathChat, path == pathEmbeddings:
 		return http.MethodPost
-	case path == pathModels, one && model != "" && !strings.Contains(model, "/"):
+	case path == pathModels, one && model != "":
 		return http.MethodGet
 	}
 	return ""
@@ -275,8 +275,9 @@ func (h *Handler) model(c echo.Context, caller plane.Caller) *plane.Problem {
 	if problem != nil {
 		return problem
 	}
+	id := strings.TrimPrefix(c.Request().URL.Path, pathModels+"/") // decoded, unlike what the router has
 	for _, one := range models {
-		if one.ID == c.Param("id") {
+		if one.ID == id {
 			return send(c, one)
 		}
 	}

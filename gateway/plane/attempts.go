@@ -51,20 +51,24 @@ func (r *run) through(ctx, work context.Context, try func(ctx context.Context, a
 		return nil, noProvider()
 	}
 	var last *dialect.Failure
-	for i, choice := range r.decision.Plan {
-		s, failure := r.ask(work, choice, try)
-		if failure != nil && i == len(r.decision.Plan)-1 && r.worthRetrying(ctx, failure) {
-			s, failure = r.ask(work, choice, try)
-		}
-		switch {
-		case s != nil:
+	retried := false
+	for i := 0; i < len(r.decision.Plan); {
+		s, failure := r.ask(work, r.decision.Plan[i], try)
+		if s != nil {
 			return s, nil
-		case failure == nil: // passed over
-			continue
 		}
-		last = failure
-		if ctx.Err() != nil || !r.failsOver(failure) {
-			break
+		again := false
+		if failure != nil { // and not passed over
+			last = failure
+			again = !retried && i == len(r.decision.Plan)-1 && r.worthRetrying(ctx, failure)
+			if ctx.Err() != nil || !again && !r.failsOver(failure) || !r.affords(ctx) {
+				break
+			}
+		}
+		if again {
+			retried = true
+		} else {
+			i++
 		}
 	}
 	if last != nil {
@@ -122,6 +126,7 @@ func (r *run) ask(ctx context.Context, choice routing.Choice, try func(ctx conte
 	}
 	err = try(ctx, dialect.Attempt{Target: target, Model: choice.Model, CorrelationID: r.caller.CorrelationID, MaxOutputTokens: r.clamp})
 	if err == nil {
+		r.answered = s.attempt
 		r.recorded.Attempts = append(r.recorded.Attempts, usage.Attempt{ProviderID: provider.ID, Model: choice.Model, Outcome: outcomeSucceeded})
 		return s, nil
 	}
@@ -163,7 +168,7 @@ func (r *run) takeFromProvider(ctx context.Context, s *serving) bool {
 	tokens := limits.Limit{ID: "provider:" + s.provider.ID + ":tpm", Kind: limits.Tokens}
 	if tpm := s.provider.Config.RateLimitTPM; tpm != nil {
 		// More than a minute's worth can't be taken at once; such a call takes all of it.
-		tokens.PerMinute, tokens.Cost = *tpm, min(r.promptTokens+r.maxOutput, *tpm)
+		tokens.PerMinute, tokens.Cost = *tpm, min(r.promptTokens+r.maxOutput*r.choices, *tpm)
 		wanted = append(wanted, tokens)
 	}
 	if len(wanted) == 0 {
@@ -178,7 +183,7 @@ func (r *run) takeFromProvider(ctx context.Context, s *serving) bool {
 		r.passOver(s, outcomeRateLimited, "the provider's configured rate limit is used up", verdict.RetryAfter)
 		return false
 	case tokens.PerMinute > 0:
-		r.taken = append(r.taken, takenTokens{id: tokens.ID, estimate: tokens.Cost, verdict: verdict})
+		r.taken = append(r.taken, takenTokens{id: tokens.ID, attempt: s.attempt, estimate: tokens.Cost, verdict: verdict})
 	}
 	return true
 }
@@ -186,9 +191,11 @@ func (r *run) takeFromProvider(ctx context.Context, s *serving) bool {
 // failed records a failed attempt and lets breaker and health know.
 func (r *run) failed(ctx context.Context, s *serving, failure *dialect.Failure) {
 	took := r.Now().Sub(s.began)
-	r.recorded.Attempts = append(r.recorded.Attempts, usage.Attempt{
+	attempt := usage.Attempt{
 		ProviderID: s.provider.ID, Model: s.model, Outcome: string(failure.Trigger), Status: failure.Status, LatencyUS: took.Microseconds(), Error: failure.Message,
-	})
+	}
+	r.lose(ctx, &attempt, failure.Usage)
+	r.recorded.Attempts = append(r.recorded.Attempts, attempt)
 	s.permit.Done(ctx, r.resultOf(failure))
 	r.sample(s, took, failure)
 	r.Metrics.attempt(string(s.provider.Config.Type), string(failure.Trigger))
@@ -239,10 +246,13 @@ func (r *run) failsOver(failure *dialect.Failure) bool {
 	return false
 }
 
-// worthRetrying waits before a second attempt at the last choice, and tells whether to make it.
+// worthRetrying waits before a second attempt at the last choice, and tells whether to make it: not where the first had an
+// answer, which is paid for.
 func (r *run) worthRetrying(ctx context.Context, failure *dialect.Failure) bool {
 	wait := retryPause
 	switch {
+	case failure.Usage.Tokens.Total() > 0 || failure.Code == dialect.CodeBadAnswer:
+		return false
 	case failure.Trigger == dialect.RateLimit && failure.RetryAfter > 0 && failure.RetryAfter <= retryWithin:
 		wait = failure.RetryAfter
 	case failure.Trigger == dialect.ServerError && failure.RetryAfter <= retryWithin:

@@ -68,7 +68,7 @@ func (c *ChatCall) wants(streamed bool) wants {
 	needs.JSONMode = needs.JSONMode || c.Needs.JSONMode
 	needs.Streaming = streamed || c.Needs.Streaming
 	return wants{
-		kind: usage.Chat, streamed: streamed, maxOutput: c.Chat.MaxTokens,
+		kind: usage.Chat, streamed: streamed, maxOutput: c.Chat.MaxTokens, choices: c.Chat.N,
 		request: routing.Request{
 			Model: c.Chat.Model, Needs: capabilities(needs), PromptTokens: c.Chat.EstimatedPromptTokens(),
 			MaxCostPer1k: c.MaxCostPer1k, MaxLatencyMS: c.MaxLatencyMS,
@@ -91,7 +91,7 @@ type EmbeddingsCall struct {
 
 // Embed answers an embeddings request. The result is nil where there is a problem.
 func (p *Plane) Embed(ctx context.Context, call EmbeddingsCall) (*Result, *Problem) {
-	wanted := wants{kind: usage.Embeddings, request: routing.Request{
+	wanted := wants{kind: usage.Embeddings, choices: 1, request: routing.Request{
 		Model: call.Embeddings.Model, Needs: capabilities(dialect.Needs{Embeddings: true}), PromptTokens: call.Embeddings.EstimatedPromptTokens(),
 	}}
 	return p.whole(ctx, call.Caller, wanted, observers{}, func(ctx context.Context, attempt dialect.Attempt) (dialect.Completion, error) {
@@ -109,11 +109,13 @@ type observers struct {
 func (p *Plane) whole(
 	ctx context.Context, caller Caller, wanted wants, told observers, try func(ctx context.Context, attempt dialect.Attempt) (dialect.Completion, error),
 ) (*Result, *Problem) {
+	p.underway.begin()
+	defer p.underway.end()
 	r, problem := p.begin(ctx, caller, wanted)
 	if problem != nil {
 		return nil, problem
 	}
-	work, cancel := draining(ctx)
+	work, cancel := p.draining(ctx)
 	defer cancel()
 	var completion dialect.Completion
 	s, problem := r.through(ctx, work, func(ctx context.Context, attempt dialect.Attempt) (err error) {
@@ -143,15 +145,17 @@ func (p *Plane) whole(
 	return result, nil
 }
 
-// draining is what attempts run under: it ends a while after the client has gone.
-func draining(client context.Context) (context.Context, context.CancelFunc) {
+// draining is what attempts run under: it ends a while after the client has gone, and when the plane has to stop.
+func (p *Plane) draining(client context.Context) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancel(context.WithoutCancel(client))
 	stop := context.AfterFunc(client, func() {
 		timer := time.AfterFunc(drainTimeout, cancel)
 		context.AfterFunc(work, func() { timer.Stop() })
 	})
+	forget := context.AfterFunc(p.stopping, cancel)
 	return work, func() {
 		stop()
+		forget()
 		cancel()
 	}
 }

@@ -29,6 +29,9 @@ type Configuration struct {
 	// Keys are all keys by id, revoked and expired ones too.
 	Keys   map[string]keys.Key
 	Prices prices.Book
+	// Lagging is why the configuration may be older than was asked for; nil where it is not. Keys that were revoked are
+	// revoked in it all the same.
+	Lagging error
 }
 
 // Snapshot is a configuration that was known to be the tenant's at a moment.

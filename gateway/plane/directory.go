@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,17 +23,23 @@ const (
 	healthWithin = 2 * time.Second
 	// lookTimeout bounds a look, whoever asked for it.
 	lookTimeout = 5 * time.Second
-	// forgetAfter is when a tenant that calls nothing is forgotten; maxTenants is when forgetting begins.
-	forgetAfter = 10 * time.Minute
-	maxTenants  = 1000
+	// maxTenants is how many tenants are kept; beyond it the one that has not called for longest is forgotten.
+	maxTenants = 1000
+	// firstLooks is how many tenants may be looked for at once of which nothing is known: whoever makes keys up makes
+	// tenants up, and must not take the database from those that there are.
+	firstLooks = 4
+	// patience is how long read tables are waited for, and again once they are known to lag: calls are to go on then.
+	patience      = 2 * time.Second
+	patienceAgain = 400 * time.Millisecond
 )
 
 // Source is where the configuration of tenants comes from.
 type Source interface {
 	// Changed tells whether a tenant's configuration has changed after a position, and up to which it has looked.
 	Changed(ctx context.Context, tenant string, after int64) (changed bool, upTo int64, err error)
-	// Load reads the configuration once the read tables show the tenant's log up to a position.
-	Load(ctx context.Context, tenant string, upTo int64) (*Configuration, error)
+	// Load reads the configuration once the read tables show the tenant's log up to a position. Where they don't within
+	// patience, it says that it is Lagging.
+	Load(ctx context.Context, tenant string, upTo int64, patience time.Duration) (*Configuration, error)
 	// Health reads the status of the tenant's providers by id.
 	Health(ctx context.Context, tenant string) (map[string]providers.Status, error)
 }
@@ -42,6 +49,7 @@ type Directory struct {
 	source Source
 	now    func() time.Time
 	log    *slog.Logger
+	first  chan struct{} // has a place for each look for a tenant that is not known
 
 	mu      sync.Mutex
 	tenants map[string]*tenantEntry
@@ -56,11 +64,18 @@ type tenantEntry struct {
 	stale atomic.Int64
 	// looking holds a token while nobody looks; a channel, so that waiting for the look ends with the caller's context.
 	looking chan struct{}
+	// failed is the last look, where it failed: those who were waiting for it then don't look again.
+	failed atomic.Pointer[failedLook]
+}
+
+type failedLook struct {
+	at  time.Time
+	err error
 }
 
 // NewDirectory makes an empty directory.
 func NewDirectory(source Source, log *slog.Logger, now func() time.Time) *Directory {
-	return &Directory{source: source, log: log, now: now, tenants: map[string]*tenantEntry{}}
+	return &Directory{source: source, log: log, now: now, first: make(chan struct{}, firstLooks), tenants: map[string]*tenantEntry{}}
 }
 
 // Get is the tenant's configuration as it was less than a second ago, or after the last change that this node made. A
@@ -115,37 +130,55 @@ func (d *Directory) entry(tenant string) *tenantEntry {
 	return entry
 }
 
-// forget drops tenants that have not called for a while, and where that is not enough, any: a made-up key names a made-up
-// tenant. It runs under the lock.
+// forget makes room for one more tenant. It runs under the lock.
 func (d *Directory) forget() {
 	if len(d.tenants) < maxTenants {
 		return
 	}
-	oldest := d.now().Add(-forgetAfter).UnixMicro()
+	var idlest string
+	oldest := int64(math.MaxInt64)
 	for tenant, entry := range d.tenants {
-		if entry.used.Load() < oldest {
-			delete(d.tenants, tenant)
+		if used := entry.used.Load(); used < oldest {
+			idlest, oldest = tenant, used
 		}
 	}
-	for tenant := range d.tenants {
-		if len(d.tenants) < maxTenants {
-			return
-		}
+	delete(d.tenants, idlest)
+}
+
+// drop forgets an entry, unless another one has taken its place.
+func (d *Directory) drop(tenant string, entry *tenantEntry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tenants[tenant] == entry {
 		delete(d.tenants, tenant)
 	}
 }
 
-// wait looks, unless somebody else has since a time.
+// wait looks, unless somebody else has since a time. It takes no longer than a look may, however many wait for one.
 func (d *Directory) wait(ctx context.Context, tenant string, entry *tenantEntry, since time.Time) (*Snapshot, error) {
+	asked := d.now()
+	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	select {
 	case <-entry.looking:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for the configuration: %w", context.Cause(ctx))
+	case <-bounded.Done():
+		return nil, fmt.Errorf("wait for the configuration: %w", context.Cause(bounded))
 	}
 	defer func() { entry.looking <- struct{}{} }()
 	known := entry.snapshot.Load()
 	if known != nil && known.Checked.After(since) && known.Checked.UnixMicro() > entry.stale.Load() {
 		return known, nil
+	}
+	if failed := entry.failed.Load(); failed != nil && failed.at.After(asked) {
+		return nil, failed.err
+	}
+	if known == nil {
+		select {
+		case d.first <- struct{}{}:
+			defer func() { <-d.first }()
+		case <-bounded.Done():
+			return nil, fmt.Errorf("wait to look for a tenant: %w", context.Cause(bounded))
+		}
 	}
 	// The look serves others too, so it does not end with the one who happened to begin it.
 	return d.look(context.WithoutCancel(ctx), tenant, entry)
@@ -162,7 +195,20 @@ func (d *Directory) lookBehind(ctx context.Context, tenant string, entry *tenant
 func (d *Directory) look(ctx context.Context, tenant string, entry *tenantEntry) (*Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	known := entry.snapshot.Load()
+	next, err := d.seen(ctx, tenant, entry.snapshot.Load())
+	if err != nil {
+		entry.failed.Store(&failedLook{at: d.now(), err: err})
+		return nil, err
+	}
+	if next.Position == 0 && next.Lagging == nil {
+		d.drop(tenant, entry) // nobody has ever written there: most likely a name that somebody made up
+	}
+	entry.snapshot.Store(next)
+	return next, nil
+}
+
+// seen is what there is to know of a tenant now, where known was known before.
+func (d *Directory) seen(ctx context.Context, tenant string, known *Snapshot) (*Snapshot, error) {
 	began := d.now()
 	after := int64(0)
 	if known != nil {
@@ -172,9 +218,18 @@ func (d *Directory) look(ctx context.Context, tenant string, entry *tenantEntry)
 	if err != nil {
 		return nil, fmt.Errorf("look after the configuration: %w", err)
 	}
+	if upTo == 0 {
+		nothing := newSnapshot(tenant, &Configuration{})
+		nothing.Checked, nothing.HealthChecked = began, began
+		return nothing, nil
+	}
 	var next *Snapshot
-	if known == nil || changed {
-		configuration, err := d.source.Load(ctx, tenant, upTo)
+	if known == nil || changed || known.Lagging != nil {
+		patience := patience
+		if known != nil && known.Lagging != nil {
+			patience = patienceAgain
+		}
+		configuration, err := d.source.Load(ctx, tenant, upTo, patience)
 		if err != nil {
 			return nil, fmt.Errorf("load the configuration: %w", err)
 		}
@@ -184,11 +239,14 @@ func (d *Directory) look(ctx context.Context, tenant string, entry *tenantEntry)
 		next = &copied
 	}
 	next.Position, next.Checked = upTo, began
-	if err := d.lookAtHealth(ctx, next, known, began); err != nil {
-		return nil, err
+	if next.Lagging != nil {
+		if known == nil || known.Lagging == nil {
+			d.log.WarnContext(ctx, "calls go by a configuration that may be old", slog.String("tenant", tenant), slog.Any("error", next.Lagging))
+		}
+		// Waiting may have taken longer than a snapshot is fresh for; what must not be old was read last.
+		next.Position, next.Checked = after, d.now()
 	}
-	entry.snapshot.Store(next)
-	return next, nil
+	return next, d.lookAtHealth(ctx, next, known, began)
 }
 
 func (d *Directory) lookAtHealth(ctx context.Context, next, known *Snapshot, now time.Time) (err error) {

@@ -3,7 +3,10 @@ package plane_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway"
 	"github.com/archonhq/archon/gateway/gatewaytest"
 	"github.com/archonhq/archon/gateway/plane"
@@ -134,6 +138,8 @@ var _ = Describe("An API key", func() {
 		Expect(problem.Status).To(Equal(http.StatusTooManyRequests))
 		Expect(problem.RetryAfter).To(And(BeNumerically(">", 0), BeNumerically("<=", time.Minute+time.Second)))
 		Expect(w.calls()).To(HaveLen(int(limit)))
+		Eventually(func() []usage.Recorded { w.mu.Lock(); defer w.mu.Unlock(); return w.refused }).WithTimeout(bound).Should(ConsistOf(And(
+			HaveField("Outcome", usage.Refused), HaveField("Code", "rate_limit_exceeded"), HaveField("KeyID", key.ID), HaveField("Attempts", BeEmpty()))))
 	})
 
 	It("never spends more than its budget, however many call at once", func(ctx context.Context) {
@@ -278,4 +284,90 @@ var _ = Describe("The directory", func() {
 		Expect(err).To(MatchError(http.ErrServerClosed))
 		Expect(w.health).To(BeEquivalentTo(map[string]providers.Status{}))
 	})
+
+	It("keeps nothing of tenants that there are not, and those that there are, whatever keys are made up", func(ctx context.Context) {
+		w := newWorld()
+		_, err := w.config.Directory.Get(ctx, w.tenant)
+		Expect(err).NotTo(HaveOccurred())
+		for range 3000 {
+			snapshot, err := w.config.Directory.Get(ctx, uuid.NewString())
+			Expect(err).NotTo(HaveOccurred())
+			Expect(snapshot.Keys).To(BeEmpty())
+		}
+		Expect(w.loads).To(Equal(1), "nothing is loaded of what is not there")
+		now := w.looked()
+		_, err = w.config.Directory.Since(ctx, w.tenant, time.Now().Add(-time.Hour))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.looked()).To(Equal(now), "the real one is still known")
+	})
+
+	It("forgets who has called least recently where there are too many", func(ctx context.Context) {
+		everywhere := &everyTenant{}
+		directory := plane.NewDirectory(everywhere, newWorld().config.Log, time.Now)
+		for i := range 1100 {
+			for _, tenant := range []string{"regular", strconv.Itoa(i)} {
+				_, err := directory.Get(ctx, tenant)
+				Expect(err).NotTo(HaveOccurred())
+			}
+		}
+		Expect(everywhere.loads.Load()).To(BeEquivalentTo(1101))
+	})
+
+	It("has those who wait for a look that fails fail with it, instead of each looking in turn", func(ctx context.Context) {
+		w := newWorld()
+		w.sourceErr = http.ErrServerClosed
+		var asking atomic.Int64
+		w.looking = func() {
+			Eventually(asking.Load).WithTimeout(bound).Should(BeEquivalentTo(50))
+			select { // by then all of them are waiting
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				defer GinkgoRecover()
+				asking.Add(1)
+				_, err := w.config.Directory.Get(ctx, w.tenant)
+				Expect(err).To(MatchError(http.ErrServerClosed))
+			})
+		}
+		all.Wait()
+		Expect(w.looked()).To(BeNumerically("<=", 2))
+	})
+
+	It("goes by what read tables show while they lag, says so once, and looks again until they don't", func(ctx context.Context) {
+		w := newWorld()
+		w.change(func(c *plane.Configuration) { c.Lagging = errors.New("the projection is halted") })
+		version := func() int64 {
+			snapshot, err := w.config.Directory.Get(ctx, w.tenant)
+			Expect(err).NotTo(HaveOccurred())
+			return snapshot.RulesVersion
+		}
+		Expect(version()).To(BeZero())
+		loads := func() int { version(); w.mu.Lock(); defer w.mu.Unlock(); return w.loads }
+		Eventually(loads).WithTimeout(bound).WithPolling(10 * time.Millisecond).Should(BeNumerically(">=", 3))
+		w.mu.Lock() // the operator retries, which changes nothing in the log
+		w.configuration.Lagging, w.configuration.RulesVersion = nil, 7
+		w.mu.Unlock()
+		Eventually(version).WithTimeout(bound).WithPolling(10 * time.Millisecond).Should(BeEquivalentTo(7))
+		Expect(strings.Count(w.logged.String(), "may be old")).To(Equal(1))
+	})
 })
+
+// everyTenant is a source in which there is every tenant.
+type everyTenant struct{ loads atomic.Int64 }
+
+func (*everyTenant) Changed(context.Context, string, int64) (bool, int64, error) {
+	return false, 1, nil
+}
+
+func (e *everyTenant) Load(context.Context, string, int64, time.Duration) (*plane.Configuration, error) {
+	e.loads.Add(1)
+	return &plane.Configuration{}, nil
+}
+
+func (*everyTenant) Health(context.Context, string) (map[string]providers.Status, error) {
+	return map[string]providers.Status{}, nil
+}

@@ -3,9 +3,10 @@ package plane
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/archonhq/archon/domain"
@@ -39,6 +40,8 @@ type Caller struct {
 type Recorder interface {
 	// Record returns once the call is durable, with its position.
 	Record(ctx context.Context, caller Caller, recorded usage.Recorded) (position int64, err error)
+	// Refuse records a call that was refused, unless there are too many to record each.
+	Refuse(ctx context.Context, caller Caller, recorded usage.Recorded) error
 }
 
 // Targets finds what it takes to call a provider, credentials included.
@@ -78,8 +81,11 @@ type Plane struct {
 	Config
 
 	firstTokens firstTokens
-	// behind are records and settlements that go on after their answer.
-	behind sync.WaitGroup
+	// underway are calls, and records and settlements that go on after their answer.
+	underway underway
+	// stopping ends when attempts have to end, by stop.
+	stopping context.Context //nolint:containedctx // the plane's life
+	stop     context.CancelFunc
 }
 
 // New makes a Plane. Close it, so that what goes on after answers is finished.
@@ -91,22 +97,26 @@ func New(config Config) *Plane {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Plane{Config: config}
+	p := &Plane{Config: config}
+	p.stopping, p.stop = context.WithCancel(context.Background())
+	return p
 }
 
-// Close waits, within ctx, until everything that was begun after an answer is done.
+// closeGrace is how long calls that outlast the bound of a shutdown have to be recorded, once their attempts were ended.
+const closeGrace = 5 * time.Second
+
+// Close waits, within ctx, until every call has been answered and everything is done that goes on after answers. When ctx
+// ends first it ends the attempts that are under way, so that their calls are recorded as far as they have come, and gives
+// that a few seconds; the error says that it came to that.
 func (p *Plane) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		p.behind.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
+	err := p.underway.wait(ctx)
+	if err == nil {
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx) //nolint:wrapcheck // the caller knows what it closes
 	}
+	p.stop()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancel()
+	return errors.Join(fmt.Errorf("drain calls: %w", err), p.underway.wait(last))
 }
 
 // settleTimeout bounds what is done after an answer.
@@ -114,9 +124,11 @@ const settleTimeout = 10 * time.Second
 
 // after does work that the client need not wait for.
 func (p *Plane) after(ctx context.Context, work func(ctx context.Context)) {
-	p.behind.Go(func() {
+	p.underway.begin()
+	go func() {
+		defer p.underway.end()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		defer cancel()
 		work(ctx)
-	})
+	}()
 }

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/archonhq/archon/domain"
@@ -12,6 +13,9 @@ import (
 
 // recordTimeout bounds how long the last byte of an answer waits for the record of the call.
 const recordTimeout = 10 * time.Second
+
+// maxRawUsage bounds a provider's own usage object in the record, whose size is bounded too; they have some hundred bytes.
+const maxRawUsage = 16 << 10
 
 // end is how a call ended.
 type end struct {
@@ -49,7 +53,10 @@ func (r *run) finish(ctx context.Context, ended end) (position int64, problem *P
 // complete fills in what is only known at the end, and returns what the call has cost.
 func (r *run) complete(ctx context.Context, ended end) domain.Amount {
 	r.recorded.Outcome, r.recorded.Status, r.recorded.Code = ended.outcome, ended.status, ended.code
-	r.recorded.Source, r.recorded.RawUsage = string(ended.usage.Source), ended.usage.Raw
+	r.recorded.Source = string(ended.usage.Source)
+	if len(ended.usage.Raw) <= maxRawUsage {
+		r.recorded.RawUsage = ended.usage.Raw
+	}
 	if r.recorded.Source == "" {
 		r.recorded.Source = string(dialect.Unknown)
 	}
@@ -88,10 +95,23 @@ func (r *run) record(ctx context.Context) (int64, *Problem) {
 }
 
 func (r *run) settleBehind(ctx context.Context, cost domain.Amount, position int64) {
-	if r.reserved == nil && len(r.taken) == 0 {
+	if len(r.reserved) == 0 && len(r.taken) == 0 {
 		return
 	}
 	r.after(ctx, func(ctx context.Context) { r.settle(ctx, cost, position) })
+}
+
+// refuse records, behind the answer, a call that was refused before anybody was asked, and returns the problem.
+func (r *run) refuse(ctx context.Context, problem *Problem) *Problem {
+	took := r.Now().Sub(r.started)
+	r.recorded.Outcome, r.recorded.Status, r.recorded.Code, r.recorded.LatencyUS = usage.Refused, problem.Status, problem.Code, took.Microseconds()
+	r.Metrics.call(r.recorded.Kind, usage.Refused, took)
+	r.after(ctx, func(ctx context.Context) {
+		if err := r.Recorder.Refuse(ctx, r.caller, r.recorded); err != nil {
+			r.Log.WarnContext(ctx, "refused call not recorded", slog.Any("error", err))
+		}
+	})
+	return problem
 }
 
 // abandon records a call that no provider has answered, and returns the problem that the client gets.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/routing"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway/budget"
@@ -27,19 +28,27 @@ type run struct {
 	// recorded is what the call will have come to, filled in as it goes.
 	recorded usage.Recorded
 	// promptTokens is the estimate that limits and budgets rest on; maxOutput what the client allows, 0 where it does not
-	// say; clamp what goes upstream in its place, 0 for none.
-	promptTokens, maxOutput, clamp int64
+	// say; clamp what goes upstream in its place, 0 for none. Both are for each of so many choices.
+	promptTokens, maxOutput, clamp, choices int64
 	// verdict is what the key's rate limits said, for the answer's headers.
-	verdict  limits.Verdict
-	reserved *budget.Reservation
+	verdict limits.Verdict
+	// reserved is what is set aside of budgets: for the attempt under way, and for those before that may have cost something.
+	reserved []budget.Reservation
+	// spent is what attempts have cost that did not end in an answer; owing says that what is set aside is needed for that.
+	spent domain.Amount
+	owing bool
 	// taken are the providers' token limits that the estimate was taken from.
 	taken []takenTokens
+	// answered is the index of the attempt that answered, -1 where none has.
+	answered int
 	// retryAfter is the soonest that one of the providers that were passed over says to come back.
 	retryAfter time.Duration
 }
 
 type takenTokens struct {
-	id       string
+	id string
+	// attempt is the index of the attempt that it was taken for.
+	attempt  int
 	estimate int64
 	verdict  limits.Verdict
 }
@@ -51,11 +60,13 @@ type wants struct {
 	request  routing.Request
 	// maxOutput is the client's bound on output tokens, 0 where it has none.
 	maxOutput int64
+	// choices is how many answers are wanted at once, each of which may be as long as that; at least 1.
+	choices int64
 }
 
 // begin checks what the caller may do, decides where the call goes, and reserves what it may cost.
 func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *Problem) {
-	r := &run{Plane: p, caller: caller, started: p.Now(), promptTokens: wanted.request.PromptTokens, maxOutput: wanted.maxOutput}
+	r := &run{Plane: p, caller: caller, started: p.Now(), promptTokens: wanted.request.PromptTokens, maxOutput: wanted.maxOutput, choices: wanted.choices, answered: -1}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, p.fault(ctx, "make a call id", err)
@@ -73,11 +84,11 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 		return nil, p.fault(ctx, "read the configuration", err)
 	}
 	if problem := r.admitKey(ctx, wanted.request.Model); problem != nil {
-		return nil, problem
+		return nil, r.refuse(ctx, problem)
 	}
 	r.decide(wanted.request)
 	if problem := r.reserve(ctx); problem != nil {
-		return nil, problem
+		return nil, r.refuse(ctx, problem)
 	}
 	return r, nil
 }

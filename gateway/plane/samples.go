@@ -58,18 +58,25 @@ func (s *Samples) Add(tenant, provider string, latency time.Duration, failed boo
 	sample.Latency.Add(float64(latency) / float64(time.Millisecond))
 }
 
-// Run records each span once it is over, until ctx ends, and then what is left.
+// Run records each span once it is over, until ctx ends. Flush records what is left then.
 func (s *Samples) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sampleLook)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			s.flush(context.WithoutCancel(ctx), s.Now().Add(sampleSpan))
 			return nil
 		case <-ticker.C:
 			s.flush(ctx, s.Now())
 		}
+	}
+}
+
+// Flush records, within ctx, also the spans that are not over. What can't be recorded is dropped.
+func (s *Samples) Flush(ctx context.Context) {
+	s.flush(ctx, s.Now().Add(sampleSpan))
+	if left := len(s.take(s.Now().Add(sampleSpan))); left > 0 {
+		s.Log.WarnContext(ctx, "health samples dropped", slog.Int("samples", left))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway/dialect"
@@ -16,25 +17,30 @@ type ChatStream struct {
 	run      *run
 	serving  *serving
 	upstream *dialect.Stream
-	cancel   context.CancelFunc
+	cancel   func()
 	ended    bool
 }
 
 // StreamChat begins a streamed chat completion. Until it returns, failing over is free; from then on the call stays with
 // its provider.
 func (p *Plane) StreamChat(ctx context.Context, call ChatCall) (*ChatStream, *Problem) {
+	p.underway.begin()
 	r, problem := p.begin(ctx, call.Caller, call.wants(true))
 	if problem != nil {
+		p.underway.end()
 		return nil, problem
 	}
-	work, cancel := draining(ctx)
-	stream := &ChatStream{run: r, cancel: cancel}
+	work, cancel := p.draining(ctx)
+	stream := &ChatStream{run: r, cancel: sync.OnceFunc(func() {
+		cancel()
+		p.underway.end()
+	})}
 	stream.serving, problem = r.through(ctx, work, func(ctx context.Context, attempt dialect.Attempt) (err error) {
 		stream.upstream, err = p.Dialect.Stream(ctx, attempt, call.Chat)
 		return err
 	})
 	if problem != nil {
-		cancel()
+		defer stream.cancel()
 		return nil, r.abandon(ctx, problem)
 	}
 	return stream, nil

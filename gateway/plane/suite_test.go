@@ -3,8 +3,8 @@ package plane_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -68,28 +68,34 @@ type world struct {
 	configuration plane.Configuration
 	changes       int64
 	looks, loads  int
+	looking       func() // runs in each look
 	sourceErr     error
 	health        map[string]providers.Status
 	recorded      []usage.Recorded
 	recordErr     error
+	refused       []usage.Recorded
 	samples       []providers.Sampled
 	unpriced      []string
-	logged        *strings.Builder
+	logged        *locked
+}
+
+// client is one that may call this machine.
+func client() *http.Client {
+	return netguard.NewClient(netguard.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, netguard.Options{})
 }
 
 func newWorld(change ...func(*plane.Config)) *world {
 	GinkgoHelper()
 	w := &world{
-		tenant: "t-" + uuid.NewString()[:8], health: map[string]providers.Status{}, logged: &strings.Builder{},
+		tenant: "t-" + uuid.NewString()[:8], health: map[string]providers.Status{}, logged: &locked{}, changes: 1, looking: func() {},
 		configuration: plane.Configuration{Fallback: routing.DefaultFallback(), Keys: map[string]keys.Key{}, Prices: prices.NewBook(nil)},
 	}
 	metrics, err := plane.NewMetrics(prometheus.NewRegistry())
 	Expect(err).NotTo(HaveOccurred())
-	log := slog.New(slog.NewTextHandler(&locked{w: w.logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	client := netguard.NewClient(netguard.Policy{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, netguard.Options{})
+	log := slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.config = plane.Config{
 		Directory: plane.NewDirectory(w, log, time.Now), Targets: w,
-		Dialect:  dialect.NewClient(client, "archon-test", dialect.Timeouts{FirstByte: 2 * time.Second, Idle: 2 * time.Second}),
+		Dialect:  dialect.NewClient(client(), "archon-test", dialect.Timeouts{FirstByte: 2 * time.Second, Idle: 2 * time.Second}),
 		Breakers: breaker.New(redis.Client(), breaker.Config{Log: log}), Limiter: limits.New(redis.Client(), limits.Config{Log: log}),
 		Budgets:  budget.New(redis.Client(), log),
 		Spend:    func(context.Context, string, string) (budget.Amount, int64, error) { return 0, 0, nil },
@@ -108,34 +114,41 @@ func newWorld(change ...func(*plane.Config)) *world {
 	return w
 }
 
-// locked is a writer that goroutines share.
+// locked is a text that goroutines write to.
 type locked struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	text strings.Builder
 }
 
 func (l *locked) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p) //nolint:wrapcheck // a builder
+	return l.text.Write(p) //nolint:wrapcheck // a builder
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // Changed implements plane.Source.
-func (w *world) Changed(_ context.Context, _ string, after int64) (bool, int64, error) {
+func (w *world) Changed(_ context.Context, tenant string, after int64) (bool, int64, error) {
+	w.looking()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
+	if tenant != w.tenant {
+		return false, 0, w.sourceErr
+	}
 	return w.changes > after, w.changes, w.sourceErr
 }
 
 // Load implements plane.Source.
-func (w *world) Load(_ context.Context, tenant string, _ int64) (*plane.Configuration, error) {
+func (w *world) Load(context.Context, string, int64, time.Duration) (*plane.Configuration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.loads++
-	if tenant != w.tenant {
-		return &plane.Configuration{Fallback: routing.DefaultFallback(), Prices: prices.NewBook(nil)}, w.sourceErr
-	}
 	copied := w.configuration
 	return &copied, w.sourceErr
 }
@@ -164,6 +177,14 @@ func (w *world) Record(_ context.Context, _ plane.Caller, recorded usage.Recorde
 	}
 	w.recorded = append(w.recorded, recorded)
 	return int64(len(w.recorded)), nil
+}
+
+// Refuse implements plane.Recorder.
+func (w *world) Refuse(_ context.Context, _ plane.Caller, recorded usage.Recorded) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = append(w.refused, recorded)
+	return nil
 }
 
 func (w *world) sample(_ context.Context, _ string, sample providers.Sampled) error {

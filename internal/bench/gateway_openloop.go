@@ -85,6 +85,27 @@ func (t target) answer(ctx context.Context, connection *caller, queue <-chan due
 	}
 }
 
+// sleepUntil waits for a time.
+func sleepUntil(at time.Time) {
+	for now := time.Now(); now.Before(at); now = time.Now() {
+		sleep(at.Sub(now))
+	}
+}
+
+// count is how many calls have failed. It reports the first of them.
+func (c GatewayConfig) count(failed []error) (errors int) {
+	for _, err := range failed {
+		if err == nil {
+			continue
+		}
+		if errors == 0 {
+			c.reportf("%v", err)
+		}
+		errors++
+	}
+	return errors
+}
+
 // openLoop calls at a constant rate, whether or not earlier calls have been answered.
 func (c GatewayConfig) openLoop(ctx context.Context, t target, rate int) (loopRound, error) {
 	calls := max(int(c.Duration.Seconds()*float64(rate)), 1)
@@ -112,9 +133,7 @@ func (c GatewayConfig) openLoop(ctx context.Context, t target, rate int) (loopRo
 	start := time.Now()
 	for i := range calls {
 		at := start.Add(time.Duration(i) * time.Second / time.Duration(rate))
-		for now := time.Now(); now.Before(at); now = time.Now() {
-			sleep(at.Sub(now))
-		}
+		sleepUntil(at)
 		queue <- due{i, at}
 		if ctx.Err() != nil {
 			break
@@ -129,14 +148,7 @@ func (c GatewayConfig) openLoop(ctx context.Context, t target, rate int) (loopRo
 	if ctx.Err() != nil {
 		return loopRound{}, fmt.Errorf("measure: %w", ctx.Err())
 	}
-	for _, err := range failed {
-		if err != nil {
-			if round.errors == 0 {
-				c.reportf("%v", err)
-			}
-			round.errors++
-		}
-	}
+	round.errors = c.count(failed)
 	slices.Sort(round.took)
 	return round, nil
 }

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -46,16 +45,7 @@ func rounded(value float64) float64 {
 
 func (c GatewayConfig) write(environment Environment, results []GatewayResult) error {
 	if c.JSON {
-		lines := json.NewEncoder(c.Out)
-		if err := lines.Encode(environment); err != nil {
-			return fmt.Errorf("write the results: %w", err)
-		}
-		for _, r := range results {
-			if err := lines.Encode(r); err != nil {
-				return fmt.Errorf("write the results: %w", err)
-			}
-		}
-		return nil
+		return writeLines(c.Out, environment, results)
 	}
 	return c.writeTable(environment, results)
 }

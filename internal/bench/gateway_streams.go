@@ -39,9 +39,7 @@ func (c GatewayConfig) openStreams(ctx context.Context, upstream *upstream, t ta
 	start := time.Now()
 	for i := range c.Streams {
 		at := start.Add(time.Duration(i) * time.Second / streamsPerSecond)
-		for now := time.Now(); now.Before(at); now = time.Now() {
-			sleep(at.Sub(now))
-		}
+		sleepUntil(at)
 		all.Go(func() {
 			opened := sync.OnceFunc(open.Done)
 			defer opened() // one that fails is waited for no longer
@@ -70,14 +68,7 @@ func (c GatewayConfig) openStreams(ctx context.Context, upstream *upstream, t ta
 	if ctx.Err() != nil {
 		return GatewayResult{}, fmt.Errorf("measure: %w", ctx.Err())
 	}
-	for _, err := range failed {
-		if err != nil {
-			if *result.Errors == 0 {
-				c.reportf("%v", err)
-			}
-			*result.Errors++
-		}
-	}
+	*result.Errors = c.count(failed)
 	slices.Sort(took)
 	result.P50, result.P99, result.Slowest = millis(percentile(took, 50)), millis(percentile(took, 99)), millis(took[len(took)-1])
 	result.CPU, result.Finished = rounded(used.Seconds()*1000/float64(c.Streams)), millis(finished)

@@ -155,7 +155,7 @@ func (c Config) measureLag(ctx context.Context, scratch *Scratch, worker *pgxpoo
 // because it was woken late, appends at once: the rate holds as long as not all of them are busy for good.
 func appendAtRate(ctx context.Context, store *eventstore.Store, tenant string, duration time.Duration, seen *lagMeter) (int64, error) {
 	next := providerEvents(func(int) time.Time { return time.Now().UTC() })
-	due := schedule{start: time.Now(), step: time.Second / lagRate, left: int(duration.Seconds() * lagRate)}
+	due := schedule{start: time.Now(), step: time.Second / lagRate, times: int(duration.Seconds() * lagRate)}
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	var failures []error
@@ -190,17 +190,16 @@ type schedule struct {
 	mu    sync.Mutex
 	start time.Time
 	step  time.Duration
+	times int
 	taken int
-	left  int
 }
 
 // wait takes the next time and waits for it. It returns false once there is none left or ctx has ended.
 func (s *schedule) wait(ctx context.Context) bool {
 	s.mu.Lock()
 	at := s.start.Add(time.Duration(s.taken) * s.step)
+	over := s.taken >= s.times
 	s.taken++
-	s.left--
-	over := s.left < 0
 	s.mu.Unlock()
 	if over {
 		return false

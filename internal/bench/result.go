@@ -80,18 +80,23 @@ func median(values []float64) float64 {
 // write prints a run's results, the first of which is the one that the others are compared with in the table.
 func (c Config) write(environment Environment, results []Result) error {
 	if c.JSON {
-		lines := json.NewEncoder(c.Out)
-		if err := lines.Encode(environment); err != nil {
-			return fmt.Errorf("write the results: %w", err)
-		}
-		for _, r := range results {
-			if err := lines.Encode(r); err != nil {
-				return fmt.Errorf("write the results: %w", err)
-			}
-		}
-		return nil
+		return writeLines(c.Out, environment, results)
 	}
 	return writeTable(c.Out, environment, results)
+}
+
+// writeLines prints each as a line of JSON.
+func writeLines[T any](out io.Writer, environment Environment, results []T) error {
+	lines := json.NewEncoder(out)
+	if err := lines.Encode(environment); err != nil {
+		return fmt.Errorf("write the results: %w", err)
+	}
+	for _, r := range results {
+		if err := lines.Encode(r); err != nil {
+			return fmt.Errorf("write the results: %w", err)
+		}
+	}
+	return nil
 }
 
 func writeTable(out io.Writer, e Environment, results []Result) error {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,7 @@ func examples() []domain.Event {
 	}
 }
 
+// Golden files hold what is in logs for ever: they may be added to and never edited.
 func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testing.T) {
 	t.Parallel()
 	codec := eventcodec.New()
@@ -99,8 +101,14 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 	for _, example := range examples() {
 		shown[example.EventType()] = example
 	}
+	listed := map[string]bool{}
+	golden := map[string]int{} // by folder
 	for _, event := range eventcodec.Contexts() {
 		name := event.EventType()
+		if listed[name] {
+			t.Errorf("%s is listed twice", name)
+		}
+		listed[name] = true
 		example, found := shown[name]
 		if !codec.Knows(name) || !found {
 			t.Errorf("%s: known to the codec: %v, has an example: %v", name, codec.Knows(name), found)
@@ -111,11 +119,13 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 			t.Fatal(err)
 		}
 		context, _, _ := strings.Cut(name, ".")
-		golden := filepath.Join("..", "..", "domain", folder(context), "testdata", name+".json")
-		stored, err := os.ReadFile(golden)
+		dir := filepath.Join("..", "..", "domain", folder(context), "testdata")
+		golden[dir]++
+		file := filepath.Join(dir, name+".json")
+		stored, err := os.ReadFile(file)
 		if os.IsNotExist(err) && *write {
 			stored = encoded.Data
-			err = os.WriteFile(golden, stored, 0o600)
+			err = os.WriteFile(file, stored, 0o600)
 		}
 		if err != nil {
 			t.Errorf("golden file of %s: %v (go test ./internal/eventcodec -write makes a missing one)", name, err)
@@ -131,6 +141,14 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 		again, err := codec.Encode("x-1", decoded)
 		if err != nil || string(again.Data) != string(stored) {
 			t.Errorf("%s does not survive a round trip: %s (%v)", name, again.Data, err)
+		}
+		if reflect.ValueOf(decoded).IsZero() {
+			t.Errorf("%s: the golden file says nothing", name)
+		}
+	}
+	for dir, events := range golden {
+		if files, err := filepath.Glob(filepath.Join(dir, "*.json")); err != nil || len(files) != events {
+			t.Errorf("%s: %d files for %d events (%v)", dir, len(files), events, err)
 		}
 	}
 }

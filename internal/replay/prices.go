@@ -30,8 +30,7 @@ func (b priceBook) learn(call *usage.Recorded, record *routing.Record) {
 		if !price.Known || (has && int64(known.Input) == price.Input && int64(known.Output) == price.Output) {
 			continue // what a call was charged by says more
 		}
-		input, output := prices.Rate(price.Input), prices.Rate(price.Output)
-		b[key] = prices.Price{Rates: prices.Rates{Input: input, CacheRead: input, CacheWrite: input, Output: output, Reasoning: output}}
+		b[key] = prices.Price{Rates: prices.NewRates(prices.Rate(price.Input), prices.Rate(price.Output), nil, nil)}
 	}
 	if len(call.Price) == 0 {
 		return
@@ -47,7 +46,6 @@ func costOf(call *usage.Recorded) (cost domain.Amount, ok bool) {
 	if call.CostUSD == "" {
 		return 0, !call.Unpriced && call.Tokens.Total() == 0
 	}
-	const places = 10
-	cost, err := domain.ParseAmount(call.CostUSD, places)
+	cost, err := domain.ParseAmount(call.CostUSD, domain.AmountPlaces)
 	return cost, err == nil
 }

@@ -2,7 +2,7 @@
 // see what another ruleset would have decided.
 //
 // It reads the log in order and keeps no more of it than counts and bounded caches, so its memory does not grow with the
-// log.
+// number of calls. Streams of configuration are read whole, or from a version on, at a time.
 package replay
 
 import (

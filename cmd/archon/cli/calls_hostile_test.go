@@ -50,6 +50,18 @@ var _ = Describe("Hostile calls", Label("e2e"), Ordered, ContinueOnFailure, func
 	}
 	badRequest := []int{http.StatusBadRequest}
 
+	It("find models whose ids have slashes, and none that are not there", func() {
+		other := running.customer()
+		other.registers("House", "custom", upstream.URL, object{"supported_models": []string{"org/model-7b"}})
+		token, _ := other.makesKey(nil)
+		for path, status := range map[string]int{
+			"/org/model-7b": http.StatusOK, "/org%2Fmodel-7b": http.StatusOK, "/org": http.StatusNotFound, "/org/": http.StatusNotFound, "/": http.StatusNotFound,
+		} {
+			r := other.must(http.MethodGet, modelsPath+path, token, nil)
+			Expect(r.status).To(Equal(status), path+r.body)
+		}
+	})
+
 	It("with a body that is no JSON, or not JSON that everybody reads in the same way, are refused", func() {
 		for what, body := range hostileBodies() {
 			for _, path := range []string{chatPath, embeddingsPath} {

@@ -50,7 +50,7 @@ func (n *node) openCalls(context.Context) error {
 			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
 		}),
 		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), n.log),
-		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler}}, Samples: n.samples,
+		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler, Refusals: &commands.Refusals{Handler: use.Handler}}}, Samples: n.samples,
 		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
 	return nil
@@ -100,16 +100,25 @@ var _ plane.Recorder = recorder{}
 // Record implements plane.Recorder. Where the secret store is away and the caller's key for personal data is not known, the
 // call is recorded without address and user agent: it has been made and has cost what it has cost.
 func (r recorder) Record(ctx context.Context, caller plane.Caller, recorded usage.Recorded) (int64, error) {
-	by := commands.Caller{
-		Tenant: caller.Tenant, Actor: caller.Actor, Roles: caller.Roles, Method: caller.Method, Path: caller.Path, Status: recorded.Status,
-		CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent,
-	}
+	by := callerOf(caller, recorded.Status)
 	position, err := r.use.Record(ctx, by, recorded)
 	if errors.Is(err, secrets.ErrUnavailable) {
 		by.IP, by.UserAgent = "", ""
 		position, err = r.use.Record(ctx, by, recorded)
 	}
 	return position, err //nolint:wrapcheck // says what it did
+}
+
+// Refuse implements plane.Recorder.
+func (r recorder) Refuse(ctx context.Context, caller plane.Caller, recorded usage.Recorded) error {
+	return r.use.Refuse(ctx, callerOf(caller, recorded.Status), recorded) //nolint:wrapcheck // says what it did
+}
+
+func callerOf(caller plane.Caller, status int) commands.Caller {
+	return commands.Caller{
+		Tenant: caller.Tenant, Actor: caller.Actor, Roles: caller.Roles, Method: caller.Method, Path: caller.Path, Status: status,
+		CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent,
+	}
 }
 
 // keySpend is what a key has spent according to the whole log, for a budget whose counter is lost.
@@ -121,8 +130,9 @@ func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amoun
 	if err := n.runner.Wait(ctx, tenant, head.Position, projections.KeySpendName); err != nil {
 		return 0, 0, err //nolint:wrapcheck // says what it waited for
 	}
-	spent, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
-	return budget.FromE10(int64(spent)), head.Position, err //nolint:wrapcheck // says what it read
+	// The sum may show more by now than was waited for: what is in it must not be added once more when it is settled.
+	spent, position, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
+	return budget.FromE10(int64(spent)), position, err //nolint:wrapcheck // says what it read
 }
 
 // unpriced raises the alert of a model without a price, which costs little where it has been raised already.

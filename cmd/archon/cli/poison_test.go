@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/archonhq/archon/eventstore"
+	"github.com/archonhq/archon/gateway"
 )
 
 // poisonPosition is where the poison event of these specs is: behind the three events of a registration.
@@ -35,7 +36,7 @@ var _ = Describe("An event that can't be projected", Label("e2e"), Ordered, func
 		Expect(registered.status).To(Equal(http.StatusCreated), registered.body)
 		before, _ = registered.data()["id"].(string)
 		Expect(place.must(http.MethodPost, providersPath, other, body("Other", url)).status).To(Equal(http.StatusCreated))
-		poison(place, "acme")
+		Expect(poison(place, "acme", "provider-", "provider.registered.v1")).To(BeEquivalentTo(poisonPosition))
 	})
 
 	// stalled is how the projections are that the poison concerns, as the API shows them to the tenant's admin.
@@ -116,8 +117,32 @@ var _ = Describe("An event that can't be projected", Label("e2e"), Ordered, func
 	})
 })
 
-// poison appends an event that has the name of a known one and not its form.
-func poison(place *installation, tenant string) {
+var _ = Describe("Calls where an event of keys can't be projected", Label("e2e"), func() {
+	It("go on, know other changes, and refuse keys that are revoked all the same", func() {
+		place := install()
+		place.start()
+		c := place.customer()
+		c.registers("Only", "openai", chatting(gateway.OpenAI, "one").URL)
+		key, _ := c.makesKey(nil)
+		doomed, id := c.makesKey(nil)
+		Expect(c.mustChat(doomed, talk("hello")).status).To(Equal(http.StatusOK))
+		poison(place, c.name, "key-", "key.created.v1")
+
+		revoked := c.must(http.MethodDelete, keysPath+"/"+id, c.admin, nil)
+		Expect(revoked.status).To(Equal(http.StatusNoContent), revoked.body)
+		Expect(revoked.header.Get("X-Projection-Lag")).To(Equal("true"))
+		Eventually(func() int { return c.mustChat(doomed, talk("hello")).status }).WithTimeout(bound).Should(Equal(http.StatusUnauthorized))
+		Expect(c.mustChat(key, talk("hello")).text).To(Equal("one"))
+
+		c.sends(c.registers("Other", "openai", chatting(gateway.OpenAI, "other").URL))
+		Eventually(func() string { return c.mustChat(key, talk("hello")).text }).WithTimeout(bound).Should(Equal("other"))
+		Expect(c.mustChat(doomed, talk("hello")).status).To(Equal(http.StatusUnauthorized))
+	})
+})
+
+// poison appends an event that has the name of a known one and not its form, to a stream whose name begins as given, and
+// returns its position.
+func poison(place *installation, tenant, prefix, eventType string) int64 {
 	GinkgoHelper()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
@@ -127,9 +152,9 @@ func poison(place *installation, tenant string) {
 	store := eventstore.New(pool, eventstore.Config{})
 	result, err := store.Append(ctx, eventstore.Append{
 		Tenant: tenant, Meta: []byte(`{"actor":{"id":"mallory","type":"user"}}`),
-		Events: []eventstore.NewEvent{{Stream: "provider-" + uuid.NewString(), Type: "provider.registered.v1", Data: []byte(`[]`)}},
+		Events: []eventstore.NewEvent{{Stream: prefix + uuid.NewString(), Type: eventType, Data: []byte(`[]`)}},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	Expect(result.Last).To(BeEquivalentTo(poisonPosition))
 	Expect(store.Close(ctx)).To(Succeed())
+	return result.Last
 }

@@ -134,15 +134,12 @@ func routedOf(result *plane.Result) api.Routed {
 			CachedTokens: recorded.Tokens.CacheRead, ReasoningTokens: recorded.Tokens.Reasoning,
 		},
 	}
-	if cost, err := domain.ParseAmount(recorded.CostUSD, amountPlaces); err == nil && recorded.CostUSD != "" {
+	if cost, err := domain.ParseAmount(recorded.CostUSD, domain.AmountPlaces); err == nil && recorded.CostUSD != "" {
 		number := cost.Number()
 		shown.CostUsd = &number
 	}
 	return shown
 }
-
-// amountPlaces are the decimal places of a recorded cost.
-const amountPlaces = 10
 
 func attemptsOf(attempts []usage.Attempt) []api.RouteAttempt {
 	shown := make([]api.RouteAttempt, len(attempts))

@@ -69,16 +69,20 @@ func (n *node) startCalls(ctx context.Context, run func(string, func(context.Con
 	var parts errgroup.Group
 	parts.Go(func() error { return n.samples.Run(telemetry) })
 	use := n.providers()
+	record := func(ctx context.Context, transition breaker.Transition) error {
+		return use.RecordBreaker(ctx, transition.Tenant, breakerChanged(transition))
+	}
 	parts.Go(func() error {
-		n.transitions.record(telemetry, n.log, func(ctx context.Context, transition breaker.Transition) error {
-			return use.RecordBreaker(ctx, transition.Tenant, breakerChanged(transition))
-		})
+		n.transitions.record(telemetry, n.log, record)
 		return nil
 	})
 	return func(ctx context.Context) error {
 		err := n.plane.Close(ctx)
 		stop()
-		return errors.Join(err, parts.Wait())
+		err = errors.Join(err, parts.Wait())
+		n.transitions.flush(ctx, n.log, record)
+		n.samples.Flush(ctx)
+		return err
 	}
 }
 

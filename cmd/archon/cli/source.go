@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/keys"
@@ -41,11 +42,15 @@ func (s source) Changed(ctx context.Context, tenant string, after int64) (change
 }
 
 // Load implements plane.Source.
-func (s source) Load(ctx context.Context, tenant string, upTo int64) (*plane.Configuration, error) {
-	err := s.node.runner.Wait(ctx, tenant, upTo, projections.ProvidersName, projections.KeysName, projections.PricesName)
-	if errors.Is(err, projections.ErrHalted) {
-		s.node.log.WarnContext(ctx, "calls go by a configuration that may be old", slog.String("tenant", tenant), slog.Any("error", err))
-	} else if err != nil {
+func (s source) Load(ctx context.Context, tenant string, upTo int64, patience time.Duration) (*plane.Configuration, error) {
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	configuration := &plane.Configuration{Fallback: routing.DefaultFallback()}
+	err := s.node.runner.Wait(patient, tenant, upTo, projections.ProvidersName, projections.KeysName, projections.PricesName)
+	switch {
+	case errors.Is(err, projections.ErrHalted), errors.Is(err, projections.ErrLagging):
+		configuration.Lagging = err
+	case err != nil:
 		return nil, err //nolint:wrapcheck // says what it waited for
 	}
 	read := s.node.dataPlaneReads()
@@ -53,17 +58,40 @@ func (s source) Load(ctx context.Context, tenant string, upTo int64) (*plane.Con
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
 	}
-	configuration := &plane.Configuration{Providers: make([]plane.Provider, len(registered)), Fallback: routing.DefaultFallback()}
+	configuration.Providers = make([]plane.Provider, len(registered))
 	for i, provider := range registered {
 		configuration.Providers[i] = plane.Provider(provider)
-	}
-	if configuration.Keys, err = read.Keys(ctx, tenant); err != nil {
-		return nil, err //nolint:wrapcheck // says what it read
 	}
 	if configuration.Prices, err = read.Prices.Book(ctx, tenant); err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
 	}
-	return configuration, s.loadRouting(ctx, tenant, configuration)
+	if err := s.loadRouting(ctx, tenant, configuration); err != nil {
+		return nil, err
+	}
+	if configuration.Keys, err = read.Keys(ctx, tenant); err != nil {
+		return nil, err //nolint:wrapcheck // says what it read
+	}
+	if configuration.Lagging != nil {
+		return configuration, s.revoke(ctx, tenant, configuration.Keys)
+	}
+	return configuration, nil
+}
+
+// revoke marks the keys that were revoked according to the log, which the read table may not show.
+func (s source) revoke(ctx context.Context, tenant string, known map[string]keys.Key) error {
+	byStream := map[string]string{}
+	for id, key := range known {
+		if !key.IsRevoked {
+			byStream[keys.Stream(id)] = id
+		}
+	}
+	revoked, err := s.node.store.Having(ctx, tenant, keys.Revoked{}.EventType(), slices.Collect(maps.Keys(byStream)))
+	for _, stream := range revoked {
+		key := known[byStream[stream]]
+		key.IsRevoked = true
+		known[key.ID] = key
+	}
+	return err //nolint:wrapcheck // says what it looked for
 }
 
 // loadRouting reads rules and chain from the log: each of their events has all of it.

@@ -29,30 +29,46 @@ func (t transitions) add(transition breaker.Transition) {
 	}
 }
 
-// record appends transitions until ctx ends, and then those that wait.
+// recordWithin bounds the recording of one transition.
+const recordWithin = 10 * time.Second
+
+// record appends transitions until ctx ends. flush appends those that wait then.
 func (t transitions) record(ctx context.Context, log *slog.Logger, record func(ctx context.Context, transition breaker.Transition) error) {
-	keep := func(transition breaker.Transition) {
-		const within = 10 * time.Second
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
-		defer cancel()
-		if err := record(bounded, transition); err != nil {
-			log.WarnContext(ctx, "a circuit breaker's transition is not in the log", slog.String("provider", transition.Provider), slog.String("to", transition.To), slog.Any("error", err))
-		}
-	}
 	for {
 		select {
 		case transition := <-t.queue:
-			keep(transition)
-		case <-ctx.Done():
-			for {
-				select {
-				case transition := <-t.queue:
-					keep(transition)
-				default:
-					return
-				}
+			if err := keep(ctx, transition, record); err != nil && ctx.Err() != nil {
+				t.add(transition) // for flush, which has longer
+			} else {
+				complain(ctx, log, transition, err)
 			}
+		case <-ctx.Done():
+			return
 		}
+	}
+}
+
+// flush appends, within ctx, the transitions that wait.
+func (t transitions) flush(ctx context.Context, log *slog.Logger, record func(ctx context.Context, transition breaker.Transition) error) {
+	for {
+		select {
+		case transition := <-t.queue:
+			complain(ctx, log, transition, keep(ctx, transition, record))
+		default:
+			return
+		}
+	}
+}
+
+func keep(ctx context.Context, transition breaker.Transition, record func(ctx context.Context, transition breaker.Transition) error) error {
+	ctx, cancel := context.WithTimeout(ctx, recordWithin)
+	defer cancel()
+	return record(ctx, transition)
+}
+
+func complain(ctx context.Context, log *slog.Logger, transition breaker.Transition, err error) {
+	if err != nil {
+		log.WarnContext(ctx, "a circuit breaker's transition is not in the log", slog.String("provider", transition.Provider), slog.String("to", transition.To), slog.Any("error", err))
 	}
 }
 
