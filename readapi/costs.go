@@ -130,6 +130,11 @@ func sourceOf(s span, position *int64, dimensions []string) string {
 	return ledgerSource(dimensions)
 }
 
+// departmentsThen are the names of departments as of position $4, or of now where that is null. In it are few rows, which are
+// read once.
+const departmentsThen = `(select distinct on (department_id) department_id, name from department_names
+		where tenant_id = $1 and ($4::bigint is null or recorded_position <= $4) order by department_id, version desc)`
+
 // usdSum is a sum of money as PostgreSQL has it: a decimal with ten places, of any size.
 type usdSum string
 

@@ -73,12 +73,13 @@ func (c *Costs) GetCostBreakdown(ctx context.Context, request api.GetCostBreakdo
 			select key, sum(spend_usd)::numeric(30, 10) as spend, sum(prompt_tokens)::bigint as prompt_tokens, sum(completion_tokens)::bigint as completion_tokens,
 				sum(requests)::bigint as requests
 			from (`+sourceOf(within, position, []string{dimension})+`) s group by key having sum(requests) > 0)
-		select s.key, coalesce(p.name, s.key) as name, s.spend::text as spend, s.prompt_tokens, s.completion_tokens, s.requests, coalesce((
+		select s.key, coalesce(p.name, d.name, s.key) as name, s.spend::text as spend, s.prompt_tokens, s.completion_tokens, s.requests, coalesce((
 			select max(c.position) from projection_checkpoints c where c.tenant_id = $1 and c.projection = 'ledger' and c.status <> 'rebuilding'), 0) as position
 		from shares s left join model_providers p on $6 and p.tenant_id = $1 and p.id::text = s.key
+			left join `+departmentsThen+` d on $10 and d.department_id = s.key
 		where $4::bigint is null or s.spend < $7::numeric or (s.spend = $7::numeric and s.key > $8 collate "C")
 		order by s.spend desc, s.key collate "C" limit $9`,
-		within.from, within.until, position, []string{dimension}, dimension == "provider", string(after.Spend), after.Key, page.limit+1)
+		within.from, within.until, position, []string{dimension}, dimension == "provider", string(after.Spend), after.Key, page.limit+1, dimension == "department")
 	if err != nil {
 		return nil, err
 	}

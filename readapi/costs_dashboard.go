@@ -44,9 +44,10 @@ func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month,
 		firstDay = `select (min(started_at) at time zone 'UTC')::date from token_ledger where tenant_id = $1 and recorded_position <= $4`
 	}
 	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position, dimensions)+`), sums as (
-			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, s.key) as name, sum(s.spend_usd)::numeric(30, 10) as spend,
+			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, d.name, s.key) as name, sum(s.spend_usd)::numeric(30, 10) as spend,
 				sum(s.prompt_tokens + s.completion_tokens)::bigint as tokens, sum(s.executions)::bigint as executions
 			from source s left join model_providers p on s.dimension = 'provider' and p.tenant_id = $1 and p.id::text = s.key
+				left join `+departmentsThen+` d on s.dimension = 'department' and d.department_id = s.key
 			where s.dimension = 'total' or s.day >= ($6::timestamptz at time zone 'UTC')::date
 			group by 1, 2, 3
 			union all

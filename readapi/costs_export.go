@@ -1,6 +1,7 @@
 package readapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -91,9 +92,11 @@ type export struct {
 	within span
 	// position is how far the ledger was when the export began.
 	position int64
-	names    map[uuid.UUID]string
-	after    exportRow
-	begun    bool
+	// names are those of providers, departments those of departments, by id.
+	names       map[uuid.UUID]string
+	departments map[string]string
+	after       exportRow
+	begun       bool
 }
 
 func (x *export) fileName() string {
@@ -123,7 +126,8 @@ func (x *export) prepare(ctx context.Context) error {
 	for _, provider := range named {
 		x.names[provider.ID] = provider.Name
 	}
-	return nil
+	x.departments, err = departmentNames(ctx, x.costs.Database, x.tenant)
+	return err
 }
 
 // next reads the next page; an empty one is the end.
@@ -174,10 +178,11 @@ func (x *export) record(row *exportRow) []string {
 			provider = row.ProviderID.String()
 		}
 	}
+	department := cmp.Or(x.departments[text(row.DepartmentID)], text(row.DepartmentID))
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	return []string{
 		row.StartedAt.UTC().Format("2006-01-02T15:04:05.000000Z"), cell(text(row.ExecutionID)), cell(text(row.AgentID)), cell(provider), cell(row.Model),
-		cell(text(row.DepartmentID)), cell(row.UserID), number(row.PromptTokens), number(row.CompletionTokens), number(row.CachedTokens),
+		cell(department), cell(row.UserID), number(row.PromptTokens), number(row.CompletionTokens), number(row.CachedTokens),
 		number(row.TotalTokens), text(row.CostUSD), "USD",
 	}
 }

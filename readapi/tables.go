@@ -16,7 +16,9 @@ func TablesOf(operation string) []string {
 	case "listAlerts":
 		return []string{"alerts"}
 	case "getCostDashboard", "getCostBreakdown", "exportCosts":
-		return []string{"ledger", "providers"}
+		return []string{"ledger", "providers", "departments"}
+	case "listDepartments", "getDepartment":
+		return []string{"departments"}
 	case "getCostForecast":
 		return []string{"ledger"}
 	case "listAudit":
