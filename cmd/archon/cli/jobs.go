@@ -11,6 +11,7 @@ import (
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/internal/webhook"
 	"github.com/archonhq/archon/reactions"
 )
 
@@ -32,6 +33,11 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	router.Handle(reactions.ResolveUnpricedTopic, reactions.ResolveUnpriced(func(ctx context.Context, job reactions.Job, position int64, moment time.Time) error {
 		return unpriced.Resolve(ctx, jobCaller(job), position, moment) //nolint:wrapcheck // says what it did
 	}))
+	delivery := &commands.AlertDelivery{
+		Settings: n.costSettings(use.Handler), LoadUntil: n.store.LoadUntil,
+		Send: webhook.NewSender(n.guard(), "archon/"+n.version, time.Now).Send,
+	}
+	router.HandleMany(reactions.DeliverAlertTopic, reactions.DeliveriesAtOnce, reactions.DeliverAlerts(delivery.Deliver))
 	return router, nil
 }
 
