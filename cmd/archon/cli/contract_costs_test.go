@@ -43,6 +43,7 @@ func costsContract(shared func() *surface) {
 		upstream := upstreamOf(gateway.OpenAI, gatewaytest.Options{APIKey: canary})
 		upstream.Behave(gatewaytest.Chat(gatewaytest.Reply{Text: "hello", Usage: domain.Tokens{Input: 1_000_000, CacheRead: 100, Output: 10, Reasoning: 5}}))
 		provider := c.registers("=OpenAI", "openai", upstream.URL)
+		c.hasDepartment("research", "Research & more")
 		token, _ := c.makesKey(object{"department_id": "research"})
 		viewer := s.token(c.name, "vic", "viewer")
 		Expect(s.get(dashboardPath, viewer).data()).To(And(HaveKeyWithValue("total_spend", 0.0), HaveKeyWithValue("by_provider", []any{})))
@@ -61,7 +62,7 @@ func costsContract(shared func() *surface) {
 			HaveKeyWithValue("total_spend", BeNumerically("~", spend, 1e-9)), HaveKeyWithValue("period", today[:7]), HaveKeyWithValue("anomalies", []any{}),
 			HaveKeyWithValue("by_provider", ConsistOf(Equal(object{"provider": "=OpenAI", "spend": 0.300033}))),
 			HaveKeyWithValue("by_model", ConsistOf(Equal(object{"model": cheapModel, "spend": 0.300033, "tokens": 2_000_230.0}))),
-			HaveKeyWithValue("by_department", ConsistOf(Equal(object{"department": "research", "budget": nil, "spend": 0.300033, "pct": nil}))),
+			HaveKeyWithValue("by_department", ConsistOf(Equal(object{"department": "Research & more", "budget": nil, "spend": 0.300033, "pct": nil}))),
 			HaveKeyWithValue("by_agent", ConsistOf(Equal(object{"agent": "unattributed", "spend": 0.300033, "executions": 0.0}))),
 			HaveKeyWithValue("forecast", Equal(object{"end_of_month": nil, "confidence": nil}))))
 		trend, _ := shown["trend"].([]any)
@@ -81,7 +82,7 @@ func costsContract(shared func() *surface) {
 		records, err := csv.NewReader(strings.NewReader(download.body)).ReadAll()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(records).To(HaveLen(3))
-		Expect(records[2][3:]).To(Equal([]string{"'=OpenAI", cheapModel, "research", "", "1000100", "15", "100", "1000115", "0.1500165000", "USD"}))
+		Expect(records[2][3:]).To(Equal([]string{"'=OpenAI", cheapModel, "Research & more", "", "1000100", "15", "100", "1000115", "0.1500165000", "USD"}))
 		Expect(s.must(http.MethodHead, exportPath, viewer, nil).status).To(Equal(http.StatusOK))
 
 		By("travelling in time")

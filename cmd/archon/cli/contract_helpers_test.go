@@ -39,6 +39,8 @@ const (
 	breakdownPath   = "/api/v1/cost/breakdown"
 	forecastPath    = "/api/v1/cost/forecast"
 	exportPath      = "/api/v1/cost/export"
+	settingsPath    = "/api/v1/cost/settings"
+	departmentsPath = "/api/v1/departments"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.

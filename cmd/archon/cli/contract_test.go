@@ -37,6 +37,8 @@ var _ = Describe("The contract", Ordered, ContinueOnFailure, Label("e2e"), func(
 	Describe("of prices", func() { pricesContract(shared) })
 	Describe("of costs", func() { costsContract(shared) })
 	Describe("of alerts", func() { alertsContract(shared) })
+	Describe("of departments", func() { departmentsContract(shared) })
+	Describe("of the settings of costs", func() { costSettingsContract(shared) })
 	Describe("of routing", func() { routingContract(shared) })
 	Describe("of the nine provider types", func() { typesContract(shared) })
 })

@@ -245,6 +245,8 @@ var _ = Describe("Hostile requests", Ordered, ContinueOnFailure, Label("e2e"), f
 					body = map[string]any{"is_enabled": false}
 				case "replaceCredentials":
 					body = map[string]any{"api_key": "k"}
+				case "renameDepartment":
+					body = map[string]any{"name": "n"}
 				}
 				harmless(method+" "+template+" "+id, s.must(method, filled(template, id), admin, body), http.StatusNotFound)
 			})

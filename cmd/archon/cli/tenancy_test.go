@@ -40,6 +40,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			"name": mark, "priority": 1, "action": map[string]any{"type": "direct", "providers": []any{map[string]any{"provider_id": theirProvider}}},
 		}}})
 		s.register(mine, openAI("mine", upstream.URL, canary))
+		s.ask(http.MethodPost, departmentsPath, theirs, map[string]any{"id": mark, "name": mark})
+		s.ask(http.MethodPut, settingsPath, theirs, map[string]any{"time_zone": "Asia/Tokyo", "alert_webhook_url": upstream.URL + "/" + mark})
 		theirKey, _ = s.ask(http.MethodPost, keysPath, theirs, map[string]any{"name": mark}).data()["id"].(string)
 		s.ask(http.MethodPut, pricingPath, theirs, priced(map[string]any{"model": mark}))
 		raiseAlert(s.installation, victim, mark+"-unpriced") // a model with a price would have its alert resolved in the middle of a spec
@@ -54,6 +56,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	// bodies are valid ones, since a wrong body could be refused before anything is looked up.
 	bodies := map[string]any{
 		"changeProvider": map[string]any{"name": "stolen"}, "replaceCredentials": map[string]any{"api_key": "mine"},
+		"renameDepartment": map[string]any{"name": "stolen"},
 		"registerProvider": map[string]any{"name": "own", "type": "ollama", "base_url": "http://127.0.0.1:1"},
 	}
 	// ids are the victim's, by the operations' paths.
@@ -65,6 +68,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			return []string{theirJob}
 		case strings.HasPrefix(template, keysPath+"/{id}"):
 			return []string{theirKey}
+		case strings.HasPrefix(template, departmentsPath+"/{id}"):
+			return []string{mark}
 		}
 		return nil
 	}
@@ -105,6 +110,10 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 					Expect(s.get(keysPath+"/"+id, theirs).data()).To(HaveKeyWithValue("status", "active"), at)
 					continue
 				}
+				if strings.HasPrefix(template, departmentsPath) {
+					Expect(s.get(departmentsPath+"/"+id, theirs).data()).To(HaveKeyWithValue("name", mark), at)
+					continue
+				}
 				Expect(s.ask(http.MethodGet, providersPath+"/"+id, theirs, nil).status).To(Equal(http.StatusOK), at)
 			}
 		})
@@ -118,7 +127,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, alertsPath, pricingPath + "?limit=500",
 			rulesPath, fallbackPath, dashboardPath, breakdownPath + "/user", breakdownPath + "/department?from=2025-01-01", forecastPath,
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
-			providersPath + "?as_of=2999-01-01T00:00:00Z",
+			providersPath + "?as_of=2999-01-01T00:00:00Z", departmentsPath, departmentsPath + "?as_of=2999-01-01T00:00:00Z", settingsPath, settingsPath + "?as_of=2999-01-01T00:00:00Z",
 		} {
 			r := s.get(path, mine)
 			Expect(r.body).NotTo(ContainSubstring(mark), path)
