@@ -98,8 +98,10 @@ func (c *CostSettings) tryReplace(ctx context.Context, caller Caller, sent *api.
 	switch {
 	case change.Secret != nil && (done.repeated() || leftNothing(ctx, err)):
 		c.drop(ctx, change.Secret.VaultPath, change.Secret.Version)
-	case err == nil && !done.repeated() && was != nil && sent.AlertWebhookURL == nil:
+	case err == nil && was != nil && sent.AlertWebhookURL == nil && !done.repeated():
 		c.drop(ctx, was.VaultPath, was.SecretVersion, was.PreviousVersion)
+	case err == nil && was != nil && change.Secret != nil:
+		c.drop(ctx, was.VaultPath, was.PreviousVersion) // the present one takes its place
 	}
 	return done, err
 }
@@ -138,6 +140,9 @@ func (c *CostSettings) drop(ctx context.Context, vaultPath string, versions ...i
 		if version > 0 {
 			needless = append(needless, version)
 		}
+	}
+	if len(needless) == 0 {
+		return
 	}
 	err := c.Secrets.DestroyVersions(context.WithoutCancel(ctx), strings.TrimPrefix(vaultPath, vaultMount), needless...)
 	if err != nil && !errors.Is(err, secrets.ErrNotFound) {

@@ -85,10 +85,25 @@ var _ = Describe("The settings of costs", Label("postgres"), func() {
 		after, err := webhook.ParseSecret(own)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(keys(ctx)).To(Equal([][]byte{after, before[0]}))
+		same, err := f.putSettings(as(), rotated)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(settingsIn(same).Version).To(BeEquivalentTo(2), "the same secret is no change")
 		Expect(f.secrets.DestroyVersions(ctx, path, 1)).To(Succeed())
 		Expect(keys(ctx)).To(Equal([][]byte{after}))
 		Expect(f.secrets.DestroyVersions(ctx, path, 2)).To(Succeed())
 		_, err = keys(ctx)
+		Expect(err).To(MatchError(secrets.ErrNotFound))
+	})
+
+	It("keep the present secret and the one before it, and no other", func(ctx context.Context) {
+		sent := webhooked()
+		for _, char := range []string{"a", "b", "c"} {
+			sent.AlertWebhookSecret = new("whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(char, 32))))
+			_, err := f.putSettings(as(), sent)
+			Expect(err).NotTo(HaveOccurred())
+		}
+		Expect(keys(ctx)).To(HaveLen(2))
+		_, _, err := f.secrets.Get(ctx, path, 1)
 		Expect(err).To(MatchError(secrets.ErrNotFound))
 	})
 

@@ -121,7 +121,7 @@ var _ = Describe("Jobs", Label("postgres"), func() {
 		var last atomic.Int32
 		run(func(_ context.Context, job reactions.Job) error {
 			attempts.Add(1)
-			last.Store(int32(job.Attempt)) //nolint:gosec // small
+			last.Store(int32(job.Attempt))
 			return &reactions.Final{Cause: errors.New("never")}
 		})
 		Eventually(status("acme", id)).WithTimeout(patience).Should(Equal(reactions.Failed))

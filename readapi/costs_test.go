@@ -19,6 +19,7 @@ import (
 
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/providers"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/internal/httpx"
@@ -75,6 +76,39 @@ var _ = Describe("costs", Label("postgres"), func() {
 		return recorder
 	}
 	const cent = domain.USD / 100
+
+	It("name departments as they are called, or were at the time that is asked about, and nothing else by their names", func(ctx context.Context) {
+		meta := did("POST", "/api/v1/departments", 201)
+		f.append(ctx, tenant, departments.Stream("x"), meta, departments.Created{DepartmentID: "x", Name: "=Support"})
+		f.append(ctx, other, departments.Stream("y"), meta, departments.Created{DepartmentID: "y", Name: "Theirs"})
+		at := func(department string) usage.Recorded {
+			return spent("2026-02-10T10:00:00Z", cent, func(r *usage.Recorded) {
+				r.Model, r.AgentID, r.UserID, r.DepartmentID, r.ExecutionID = "x", "x", "x", department, "e-"+department
+			})
+		}
+		last := record(ctx, tenant, at("x"), at("y"), at(""))
+		events, err := f.store.At(ctx, tenant, []int64{last})
+		Expect(err).NotTo(HaveOccurred())
+		then := events[0].Time()
+		Expect(f.append(ctx, tenant, departments.Stream("x"), meta, departments.Renamed{DepartmentID: "x", Name: "Care", Was: "=Support"}).OccurredAt).To(BeNumerically(">", then.UnixMicro()))
+		f.project(ctx, tenant)
+		f.project(ctx, other)
+
+		for name, params := range map[string]api.GetCostDashboardParams{"Care": {}, "=Support": {AsOf: &then}} {
+			shown := dashboard(ctx, tenant, params)
+			Expect(shown.ByDepartment).To(ConsistOf(HaveField("Department", name), HaveField("Department", "y"), HaveField("Department", "unattributed")))
+			Expect(shown.ByModel).To(HaveExactElements(HaveField("Model", "x")))
+			Expect(shown.ByAgent).To(HaveExactElements(HaveField("Agent", "x")))
+		}
+		for dimension, name := range map[string]string{"department": "Care", "model": "x", "agent": "x", "user": "x"} {
+			page, err := breakdown(ctx, tenant, dimension, api.GetCostBreakdownParams{})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(page.Data).To(ContainElement(And(HaveField("Key", "x"), HaveField("Name", name))), dimension)
+		}
+		f.append(ctx, tenant, departments.Stream("x"), meta, departments.Renamed{DepartmentID: "x", Name: "=Care", Was: "Care"})
+		f.project(ctx, tenant)
+		Expect(export(ctx, tenant, "from=2026-02-01").Body.String()).To(And(ContainSubstring(",x,'=Care,x,"), ContainSubstring(",x,y,x,"), ContainSubstring(",x,,x,")))
+	})
 
 	It("are shown for a month by everything that there is, dearest first, to the last place", func(ctx context.Context) {
 		gone, kept := f.register(ctx, tenant, "Gone"), f.register(ctx, tenant, "Kept")

@@ -86,7 +86,7 @@ type countedLog struct {
 	err          error
 }
 
-func (c *countedLog) Newest(ctx context.Context, tenant string, after int64, types []string) (int64, int64, error) {
+func (c *countedLog) Newest(ctx context.Context, tenant string, after int64, types []string) (position, head int64, err error) {
 	c.looks++
 	if c.err != nil {
 		return 0, 0, c.err

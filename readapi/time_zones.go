@@ -14,6 +14,8 @@ import (
 const (
 	// zoneFresh is how long a time zone is taken for a tenant's without a look at the log.
 	zoneFresh = 500 * time.Millisecond
+	// zoneTimeout bounds a look.
+	zoneTimeout = 5 * time.Second
 	// maxZones bounds the memory; past it all are forgotten, and looked up again.
 	maxZones = 10_000
 )
@@ -43,6 +45,9 @@ type zone struct {
 	// position is that of the log up to which it is known to hold, checked when that was found out.
 	position int64
 	checked  time.Time
+	// failed is when the last look failed and err why, for those who were waiting for it.
+	failed time.Time
+	err    error
 }
 
 // NewTimeZones makes an empty memory.
@@ -52,25 +57,40 @@ func NewTimeZones(log ZoneLog, now func() time.Time) *TimeZones {
 
 // TimeZone is the tenant's; UTC where it has chosen none. The error is that of the log, where that can't be looked at.
 func (z *TimeZones) TimeZone(ctx context.Context, tenant string) (*time.Location, error) {
-	known := z.of(tenant)
+	known, asked := z.of(tenant), z.now()
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	began := z.now()
-	if known.location != nil && began.Sub(known.checked) < zoneFresh {
+	switch {
+	case known.location != nil && asked.Sub(known.checked) < zoneFresh:
 		return known.location, nil
+	case known.failed.After(asked):
+		return nil, known.err
 	}
-	changed := costsettings.Changed{}.EventType()
+	// The look serves others too, so it does not end with the one who happened to begin it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), zoneTimeout)
+	defer cancel()
+	location, err := z.look(ctx, tenant, known)
+	if err != nil {
+		known.failed, known.err = z.now(), err
+	}
+	return location, err
+}
+
+// look brings what is known of a tenant up to date. It runs under the lock of that.
+func (z *TimeZones) look(ctx context.Context, tenant string, known *zone) (*time.Location, error) {
+	began, changed := z.now(), costsettings.Changed{}.EventType()
 	position, head, err := z.log.Newest(ctx, tenant, known.position, []string{changed})
 	if err != nil {
 		return nil, fmt.Errorf("look after the time zone: %w", err)
 	}
-	if known.location == nil || position > 0 {
-		if known.location, err = z.read(ctx, tenant, changed); err != nil {
+	location := known.location
+	if location == nil || position > 0 {
+		if location, err = z.read(ctx, tenant, changed); err != nil {
 			return nil, err
 		}
 	}
-	known.position, known.checked = head, began
-	return known.location, nil
+	known.location, known.position, known.checked = location, head, began
+	return location, nil
 }
 
 // Forget makes the next question look at the log: this node has just changed something of the tenant's.

@@ -47,7 +47,7 @@ var _ = Describe("The department of a call", func() {
 		Expect(w.one().DepartmentID).To(Equal(want))
 		Expect(w.one().Decision).NotTo(BeEmpty())
 		if want != "" {
-			Expect(string(w.one().Decision)).To(ContainSubstring(`"department":"` + want + `"`), "the decision rests on it too")
+			Expect(string(w.one().Decision)).To(ContainSubstring(`"department":"`+want+`"`), "the decision rests on it too")
 		} else {
 			Expect(string(w.one().Decision)).NotTo(ContainSubstring(`"department":"`))
 		}

@@ -121,7 +121,7 @@ func TestSend(t *testing.T) {
 				t.Errorf("%v says too much", err)
 			}
 			if got.Method != http.MethodPost || string(body) != `{"a":1}` || got.Header.Get("Content-Type") != "application/json" ||
-				got.Header.Get("webhook-id") != "m-1" || got.Header.Get("User-Agent") != "archon/test" {
+				got.Header.Get("Webhook-Id") != "m-1" || got.Header.Get("User-Agent") != "archon/test" {
 				t.Errorf("sent %s %s with %v", got.Method, body, got.Header)
 			}
 		})

@@ -53,8 +53,8 @@ var _ = Describe("The command line", Ordered, ContinueOnFailure, Label("e2e"), f
 			"token": "--tenant", "token --tenant acme": "--user", "token --tenant acme --user ada": "--role", "token --tenant Acme --user ada --role admin": "--tenant",
 			"token --tenant acme --user ada --role king": "viewer, operator, admin, auditor", "token --tenant acme --user ada --role admin --ttl soon": "--ttl",
 			"token --tenant acme --user ada --role admin --ttl 0s": "--ttl", "token --tenant acme --user ada --role admin --ttl 100000h": "--ttl",
-			"token --tenant acme --user ada --role admin --ttl -1h": "--ttl",
-			"events tail --after x":                                 "--after", "events tail --after -1": "--after", "projections retry": "1 arg", "help bogus": "bogus", "help audit bogus": "audit bogus",
+			"token --tenant acme --user ada --role admin --ttl -1h": "--ttl", "token --tenant acme --user ada --role admin --department a\u007fb": "--department",
+			"events tail --after x": "--after", "events tail --after -1": "--after", "projections retry": "1 arg", "help bogus": "bogus", "help audit bogus": "audit bogus",
 			"bench append --callers x": "--callers",
 		} {
 			stdout, stderr := says(usage, strings.Fields(mistake)...)

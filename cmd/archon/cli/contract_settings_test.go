@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -70,6 +74,25 @@ func (d delivery) signedWith(secret string) bool {
 		}
 	}
 	return false
+}
+
+// verifiedByDocs runs what docs/costs.md gives a receiver on a delivery.
+func (d delivery) verifiedByDocs(secret string) error {
+	GinkgoHelper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "costs.md"))
+	Expect(err).NotTo(HaveOccurred())
+	_, snippet, found := strings.Cut(string(page), "```python\n")
+	Expect(found).To(BeTrue())
+	snippet, _, _ = strings.Cut(snippet, "```")
+	given, err := json.Marshal([]any{secret, map[string]string{"webhook-id": d.id, "webhook-timestamp": d.timestamp, "webhook-signature": d.signature}, d.body})
+	Expect(err).NotTo(HaveOccurred())
+	run := exec.Command("python3", "-c", snippet+"\nimport json, sys\nsecret, headers, body = json.load(sys.stdin)\nverify(secret, headers, body.encode())\n")
+	run.Stdin = bytes.NewReader(given)
+	said, err := run.CombinedOutput()
+	if err != nil {
+		Expect(string(said)).To(ContainSubstring("ValueError"))
+	}
+	return err //nolint:wrapcheck // a test
 }
 
 func (d delivery) message() map[string]any {
@@ -171,6 +194,12 @@ func costSettingsContract(shared func() *surface) {
 			Expect(one.signedWith(secret)).To(BeTrue())
 			Expect(one.signature).NotTo(ContainSubstring(" "))
 		}
+		Expect(got[0].verifiedByDocs(secret)).To(Succeed())
+		forged, stale := got[0], got[0]
+		forged.body += " "
+		stale.timestamp = "1795600000"
+		Expect(forged.verifiedByDocs(secret)).NotTo(Succeed())
+		Expect(stale.verifiedByDocs(secret)).NotTo(Succeed())
 		alert := s.get(alertsPath, viewer).list()[0]
 		message := got[0].message()
 		Expect(message).To(And(HaveKeyWithValue("type", "alert.raised"), HaveKeyWithValue("timestamp", alert["created_at"])))
