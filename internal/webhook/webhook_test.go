@@ -103,11 +103,15 @@ func TestSend(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var got *http.Request
-			var body []byte
+			type sent struct {
+				*http.Request
+
+				body string
+			}
+			arrived := make(chan sent, 1)
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				got = r
-				body, _ = io.ReadAll(r.Body)
+				body, _ := io.ReadAll(r.Body)
+				arrived <- sent{r.Clone(context.Background()), string(body)}
 				tt.handler(w, r)
 			}))
 			defer server.Close()
@@ -120,9 +124,10 @@ func TestSend(t *testing.T) {
 			case err != nil && (strings.Contains(err.Error(), "secret-path") || strings.Contains(err.Error(), "hunter2")):
 				t.Errorf("%v says too much", err)
 			}
-			if got.Method != http.MethodPost || string(body) != `{"a":1}` || got.Header.Get("Content-Type") != "application/json" ||
+			got := <-arrived
+			if got.Method != http.MethodPost || got.body != `{"a":1}` || got.Header.Get("Content-Type") != "application/json" ||
 				got.Header.Get("Webhook-Id") != "m-1" || got.Header.Get("User-Agent") != "archon/test" {
-				t.Errorf("sent %s %s with %v", got.Method, body, got.Header)
+				t.Errorf("sent %s %s with %v", got.Method, got.body, got.Header)
 			}
 		})
 	}
@@ -135,17 +140,17 @@ func TestSendFollowsNoRedirectAndCallsNoPrivateAddress(t *testing.T) {
 	defer target.Close()
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		for _, location := range []string{target.URL, "/there"} {
-			asked := 0
+			var asked atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				asked++
+				asked.Add(1)
 				http.Redirect(w, r, location, status)
 			}))
 			if err := send(t, here(), server.URL); err == nil {
 				t.Errorf("%d to %s: counts as delivered", status, location)
 			}
 			server.Close()
-			if asked != 1 {
-				t.Errorf("%d to %s: asked %d times", status, location, asked)
+			if asked.Load() != 1 {
+				t.Errorf("%d to %s: asked %d times", status, location, asked.Load())
 			}
 		}
 	}
