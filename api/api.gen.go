@@ -135,6 +135,24 @@ func (e CircuitBreakerState) Valid() bool {
 	}
 }
 
+// Defines values for CostForecastMethod.
+const (
+	CostForecastMethodInsufficientData CostForecastMethod = "insufficient_data"
+	CostForecastMethodLinearRegression CostForecastMethod = "linear_regression"
+)
+
+// Valid indicates whether the value is a known member of the CostForecastMethod enum.
+func (e CostForecastMethod) Valid() bool {
+	switch e {
+	case CostForecastMethodInsufficientData:
+		return true
+	case CostForecastMethodLinearRegression:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CredentialFieldType.
 const (
 	CredentialFieldTypeNumber   CredentialFieldType = "number"
@@ -453,6 +471,33 @@ func (e RoutingOperator) Valid() bool {
 	}
 }
 
+// Defines values for GetCostBreakdownParamsDimension.
+const (
+	GetCostBreakdownParamsDimensionAgent      GetCostBreakdownParamsDimension = "agent"
+	GetCostBreakdownParamsDimensionDepartment GetCostBreakdownParamsDimension = "department"
+	GetCostBreakdownParamsDimensionModel      GetCostBreakdownParamsDimension = "model"
+	GetCostBreakdownParamsDimensionProvider   GetCostBreakdownParamsDimension = "provider"
+	GetCostBreakdownParamsDimensionUser       GetCostBreakdownParamsDimension = "user"
+)
+
+// Valid indicates whether the value is a known member of the GetCostBreakdownParamsDimension enum.
+func (e GetCostBreakdownParamsDimension) Valid() bool {
+	switch e {
+	case GetCostBreakdownParamsDimensionAgent:
+		return true
+	case GetCostBreakdownParamsDimensionDepartment:
+		return true
+	case GetCostBreakdownParamsDimensionModel:
+		return true
+	case GetCostBreakdownParamsDimensionProvider:
+		return true
+	case GetCostBreakdownParamsDimensionUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey Short for `credentials.api_key`. Stored in the vault, never returned.
 //
 // Example: sk-EXAMPLE
@@ -731,6 +776,241 @@ type ConnectionTestEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// CostAnomaly A day that cost more than mean + 3 standard deviations of the 30 days before it.
+type CostAnomaly struct {
+	// Date Example: 2025-02-17
+	Date string `json:"date"`
+
+	// Expected The mean.
+	//
+	// Example: 1.4
+	Expected json.Number `json:"expected"`
+
+	// Sigma The standard deviation, at least 5 % of the mean and one cent.
+	//
+	// Example: 0.21
+	Sigma json.Number `json:"sigma"`
+
+	// Spend Example: 12.5
+	Spend json.Number `json:"spend"`
+}
+
+// CostBreakdownEnvelope defines model for CostBreakdownEnvelope.
+type CostBreakdownEnvelope struct {
+	Data []CostShare `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// CostDashboard defines model for CostDashboard.
+type CostDashboard struct {
+	Anomalies    []CostAnomaly      `json:"anomalies"`
+	ByAgent      []CostOfAgent      `json:"by_agent"`
+	ByDepartment []CostOfDepartment `json:"by_department"`
+	ByModel      []CostOfModel      `json:"by_model"`
+
+	// ByProvider By the provider's name, that of a deleted one too.
+	ByProvider []CostOfProvider `json:"by_provider"`
+	Forecast   CostOutlook      `json:"forecast"`
+
+	// Period Example: 2025-02
+	Period string `json:"period"`
+
+	// TotalSpend In US dollars.
+	//
+	// Example: 41.2
+	TotalSpend json.Number `json:"total_spend"`
+
+	// Trend Each day of the month up to today.
+	Trend []CostDay `json:"trend"`
+}
+
+// CostDashboardEnvelope defines model for CostDashboardEnvelope.
+type CostDashboardEnvelope struct {
+	Data CostDashboard `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostDay defines model for CostDay.
+type CostDay struct {
+	// Date Example: 2025-02-03
+	Date string `json:"date"`
+
+	// Spend Example: 1.5
+	Spend json.Number `json:"spend"`
+}
+
+// CostExpectation defines model for CostExpectation.
+type CostExpectation struct {
+	// Date Example: 2025-02-20
+	Date string `json:"date"`
+
+	// Expected Example: 2.1
+	Expected json.Number `json:"expected"`
+
+	// High and this.
+	//
+	// Example: 3
+	High json.Number `json:"high"`
+
+	// Low In 19 cases of 20 the day is between this
+	//
+	// Example: 1.2
+	Low json.Number `json:"low"`
+}
+
+// CostForecast defines model for CostForecast.
+type CostForecast struct {
+	// Confidence R² of the line, 0 to 1.
+	//
+	// Example: 0.82
+	Confidence *float64 `json:"confidence"`
+
+	// Daily The days from today to the end of the month.
+	Daily []CostExpectation `json:"daily"`
+
+	// EndOfMonth Example: 58.75
+	EndOfMonth *json.Number `json:"end_of_month"`
+
+	// Method Example: linear_regression
+	Method CostForecastMethod `json:"method"`
+}
+
+// CostForecastMethod Example: linear_regression
+type CostForecastMethod string
+
+// CostForecastEnvelope defines model for CostForecastEnvelope.
+type CostForecastEnvelope struct {
+	Data CostForecast `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostOfAgent defines model for CostOfAgent.
+type CostOfAgent struct {
+	// Agent Example: unattributed
+	Agent string `json:"agent"`
+
+	// Executions Those whose first call began in the month.
+	//
+	// Example: 0
+	Executions int64 `json:"executions"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOfDepartment defines model for CostOfDepartment.
+type CostOfDepartment struct {
+	// Budget Null where the department has none.
+	Budget *json.Number `json:"budget"`
+
+	// Department Example: unattributed
+	Department string `json:"department"`
+
+	// Pct How much of the budget is spent.
+	Pct *float64 `json:"pct"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOfModel defines model for CostOfModel.
+type CostOfModel struct {
+	// Model Example: gpt-4o
+	Model string `json:"model"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+
+	// Tokens Example: 8240000
+	Tokens int64 `json:"tokens"`
+}
+
+// CostOfProvider defines model for CostOfProvider.
+type CostOfProvider struct {
+	// Provider Example: OpenAI
+	Provider string `json:"provider"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOutlook defines model for CostOutlook.
+type CostOutlook struct {
+	// Confidence R² of the line, 0 to 1; null with too little data.
+	//
+	// Example: 0.82
+	Confidence *float64 `json:"confidence"`
+
+	// EndOfMonth What the month will have cost; null with too little data. A month that is over is known.
+	//
+	// Example: 58.75
+	EndOfMonth *json.Number `json:"end_of_month"`
+}
+
+// CostSettings defines model for CostSettings.
+type CostSettings struct {
+	// AlertWebhookURL Example: https://hooks.example.com/archon
+	AlertWebhookURL *string `json:"alert_webhook_url"`
+
+	// TimeZone Example: Europe/Berlin
+	TimeZone string `json:"time_zone"`
+
+	// Version As in the `ETag`; 0 before any PUT.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// CostSettingsEnvelope defines model for CostSettingsEnvelope.
+type CostSettingsEnvelope struct {
+	Data CostSettings `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostShare defines model for CostShare.
+type CostShare struct {
+	// CompletionTokens Example: 1840000
+	CompletionTokens int64 `json:"completion_tokens"`
+
+	// Key An id or a name; empty for what belongs to nobody.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	Key string `json:"key"`
+
+	// Name Example: OpenAI
+	Name string `json:"name"`
+
+	// PromptTokens Example: 6400000
+	PromptTokens int64 `json:"prompt_tokens"`
+
+	// Requests Example: 5210
+	Requests int64 `json:"requests"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CreateDepartment defines model for CreateDepartment.
+type CreateDepartment struct {
+	// ID What tokens, requests and keys name the department by. A UUID is made where it is left out.
+	//
+	// Example: support
+	ID *string `json:"id,omitempty"`
+
+	// Name Unique in the tenant, whatever its case. Space at either end is cut off, and more than one space between words.
+	//
+	// Example: Customer support
+	Name string `json:"name"`
+}
+
 // CreateKey defines model for CreateKey.
 type CreateKey struct {
 	// BudgetUsd US dollars with at most 6 decimal places; null is no limit.
@@ -738,7 +1018,9 @@ type CreateKey struct {
 	// Example: 250
 	BudgetUsd *KeyBudget `json:"budget_usd,omitempty"`
 
-	// DepartmentID Example: support
+	// DepartmentID On whose account its calls are; one that there is (`GET /api/v1/departments`).
+	//
+	// Example: support
 	DepartmentID *string `json:"department_id,omitempty"`
 
 	// ExpiresAt The first moment at which it does not work; null is never.
@@ -899,12 +1181,48 @@ type CredentialsReplacedEnvelope struct {
 // Example: {"X-Team":"research"}
 type CustomHeaders map[string]string
 
+// DayOrTime defines model for DayOrTime.
+type DayOrTime = string
+
 // DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
 type DefaultRule struct {
 	// ProviderID A provider of the tenant.
 	//
 	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
 	ProviderID RoutedProvider `json:"provider_id"`
+}
+
+// Department defines model for Department.
+type Department struct {
+	// CreatedAt Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// ID Example: support
+	ID string `json:"id"`
+
+	// Name Example: Customer support
+	Name string `json:"name"`
+
+	// Version As in the `ETag`.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// DepartmentEnvelope defines model for DepartmentEnvelope.
+type DepartmentEnvelope struct {
+	Data Department `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// DepartmentListEnvelope defines model for DepartmentListEnvelope.
+type DepartmentListEnvelope struct {
+	Data []Department `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
 }
 
 // Error defines model for Error.
@@ -1635,6 +1953,34 @@ type RegisterProvider struct {
 	Type            ProviderType     `json:"type"`
 }
 
+// RenameDepartment defines model for RenameDepartment.
+type RenameDepartment struct {
+	// Name Unique in the tenant, whatever its case. Space at either end is cut off, and more than one space between words.
+	//
+	// Example: Customer support
+	Name string `json:"name"`
+}
+
+// ReplaceCostSettings defines model for ReplaceCostSettings.
+type ReplaceCostSettings struct {
+	// AlertWebhookSecret `whsec_` and 24 to 64 bytes in base64. Null or left out, the present one stays, or one is made where there is none.
+	//
+	// Example: whsec_RVhBTVBMRS1TRUNSRVQtT05MWS1FWEFNUExF
+	AlertWebhookSecret *string `json:"alert_webhook_secret,omitempty"`
+
+	// AlertWebhookURL Where alerts are POSTed; null is nowhere. http or https, without credentials, query or fragment; what holds for a provider's
+	// `base_url` holds for its address. It is in the log in the clear: keep secrets out of its path.
+	//
+	//
+	// Example: https://hooks.example.com/archon
+	AlertWebhookURL *string `json:"alert_webhook_url"`
+
+	// TimeZone A name of the IANA time zone database.
+	//
+	// Example: Europe/Berlin
+	TimeZone string `json:"time_zone"`
+}
+
 // ReplaceCredentials Either `api_key` or `credentials`.
 type ReplaceCredentials struct {
 	// APIKey Short for `credentials.api_key`. Stored in the vault, never returned.
@@ -1664,6 +2010,31 @@ type ReplaceRoutingRules struct {
 	// DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
 	DefaultRule *DefaultRule  `json:"default_rule,omitempty"`
 	Rules       []RoutingRule `json:"rules"`
+}
+
+// ReplacedCostSettings defines model for ReplacedCostSettings.
+type ReplacedCostSettings struct {
+	// AlertWebhookSecret The secret where Archon has just made it, in this answer only; else null.
+	AlertWebhookSecret *string `json:"alert_webhook_secret"`
+
+	// AlertWebhookURL Example: https://hooks.example.com/archon
+	AlertWebhookURL *string `json:"alert_webhook_url"`
+
+	// TimeZone Example: Europe/Berlin
+	TimeZone string `json:"time_zone"`
+
+	// Version As in the `ETag`; 0 before any PUT.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// ReplacedCostSettingsEnvelope defines model for ReplacedCostSettingsEnvelope.
+type ReplacedCostSettingsEnvelope struct {
+	Data ReplacedCostSettings `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
 }
 
 // Role defines model for Role.
@@ -1718,6 +2089,7 @@ type RouteProvider struct {
 
 // RouteRequest defines model for RouteRequest.
 type RouteRequest struct {
+	// DepartmentID On whose account the call is, where the token has no claim that says so. One that is not there is 422.
 	DepartmentID *string `json:"department_id,omitempty"`
 
 	// Messages Messages in OpenAI's format.
@@ -1898,6 +2270,7 @@ type SupportedModels = []string
 
 // TryRoute defines model for TryRoute.
 type TryRoute struct {
+	// DepartmentID As whose call to decide. Left out, it is the department of the token's claim. It need not exist.
 	DepartmentID *string `json:"department_id,omitempty"`
 
 	// Prompt What the request's size is estimated from. It is kept nowhere.
@@ -1913,6 +2286,12 @@ type AsOf = FilterTime
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DepartmentID defines model for DepartmentID.
+type DepartmentID = string
+
+// From defines model for From.
+type From = DayOrTime
+
 // JobID defines model for JobID.
 type JobID = string
 
@@ -1924,6 +2303,9 @@ type Limit = int
 
 // ProviderID defines model for ProviderID.
 type ProviderID = string
+
+// To defines model for To.
+type To = DayOrTime
 
 // Window defines model for Window.
 type Window = HealthWindow
@@ -1988,6 +2370,33 @@ type VerifyAuditParams struct {
 	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
 }
 
+// GetCostBreakdownParams defines parameters for GetCostBreakdown.
+type GetCostBreakdownParams struct {
+	// From The first day (UTC), or the first moment. Left out, it is the first of the month of `to`, or of this month.
+	From *From `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day (UTC), which is included, or the moment before which to end. Left out, there is no end.
+	To *To `form:"to,omitempty" json:"to,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetCostBreakdownParamsDimension defines parameters for GetCostBreakdown.
+type GetCostBreakdownParamsDimension string
+
+// GetCostDashboardParams defines parameters for GetCostDashboard.
+type GetCostDashboardParams struct {
+	// Period A month. The current one where it is left out.
+	Period *string `form:"period,omitempty" json:"period,omitempty"`
+
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
 // ListPricesParams defines parameters for ListPrices.
 type ListPricesParams struct {
 	// ProviderType Only prices of this type of provider.
@@ -2001,6 +2410,30 @@ type ListPricesParams struct {
 
 	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetCostSettingsParams defines parameters for GetCostSettings.
+type GetCostSettingsParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// ListDepartmentsParams defines parameters for ListDepartments.
+type ListDepartmentsParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetDepartmentParams defines parameters for GetDepartment.
+type GetDepartmentParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
 // ListJobsParams defines parameters for ListJobs.
@@ -2084,6 +2517,15 @@ type GetRoutingRulesParams struct {
 // OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
 type OverridePricesJSONRequestBody = OverridePrices
 
+// ReplaceCostSettingsJSONRequestBody defines body for ReplaceCostSettings for application/json ContentType.
+type ReplaceCostSettingsJSONRequestBody = ReplaceCostSettings
+
+// CreateDepartmentJSONRequestBody defines body for CreateDepartment for application/json ContentType.
+type CreateDepartmentJSONRequestBody = CreateDepartment
+
+// RenameDepartmentJSONRequestBody defines body for RenameDepartment for application/json ContentType.
+type RenameDepartmentJSONRequestBody = RenameDepartment
+
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = CreateKey
 
@@ -2119,12 +2561,39 @@ type ServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx echo.Context, params VerifyAuditParams) error
+	// GetCostBreakdown Break costs down
+	// (GET /api/v1/cost/breakdown/{dimension})
+	GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error
+	// GetCostDashboard Show what a month has cost
+	// (GET /api/v1/cost/dashboard)
+	GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error
+	// GetCostForecast Show where the month is heading
+	// (GET /api/v1/cost/forecast)
+	GetCostForecast(ctx echo.Context) error
 	// ListPrices List prices
 	// (GET /api/v1/cost/pricing)
 	ListPrices(ctx echo.Context, params ListPricesParams) error
 	// OverridePrices Override prices
 	// (PUT /api/v1/cost/pricing)
 	OverridePrices(ctx echo.Context) error
+	// GetCostSettings Read the settings of costs
+	// (GET /api/v1/cost/settings)
+	GetCostSettings(ctx echo.Context, params GetCostSettingsParams) error
+	// ReplaceCostSettings Replace the settings of costs
+	// (PUT /api/v1/cost/settings)
+	ReplaceCostSettings(ctx echo.Context) error
+	// ListDepartments List departments
+	// (GET /api/v1/departments)
+	ListDepartments(ctx echo.Context, params ListDepartmentsParams) error
+	// CreateDepartment Create a department
+	// (POST /api/v1/departments)
+	CreateDepartment(ctx echo.Context) error
+	// GetDepartment Read a department
+	// (GET /api/v1/departments/{id})
+	GetDepartment(ctx echo.Context, id DepartmentID, params GetDepartmentParams) error
+	// RenameDepartment Rename a department
+	// (PATCH /api/v1/departments/{id})
+	RenameDepartment(ctx echo.Context, id DepartmentID) error
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx echo.Context, params ListJobsParams) error
@@ -2365,6 +2834,86 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 	return err
 }
 
+// GetCostBreakdown converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostBreakdown(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dimension" -------------
+	var dimension GetCostBreakdownParamsDimension
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dimension", ctx.Param("dimension"), &dimension, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dimension: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostBreakdownParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostBreakdown(ctx, dimension, params)
+	return err
+}
+
+// GetCostDashboard converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostDashboard(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostDashboardParams
+	// ------------- Optional query parameter "period" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "period", ctx.QueryParams(), &params.Period, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter period: %s", err))
+	}
+
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostDashboard(ctx, params)
+	return err
+}
+
+// GetCostForecast converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostForecast(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostForecast(ctx)
+	return err
+}
+
 // ListPrices converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPrices(ctx echo.Context) error {
 	var err error
@@ -2410,6 +2959,115 @@ func (w *ServerInterfaceWrapper) OverridePrices(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.OverridePrices(ctx)
+	return err
+}
+
+// GetCostSettings converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostSettings(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostSettingsParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostSettings(ctx, params)
+	return err
+}
+
+// ReplaceCostSettings converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceCostSettings(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceCostSettings(ctx)
+	return err
+}
+
+// ListDepartments converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDepartments(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDepartmentsParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDepartments(ctx, params)
+	return err
+}
+
+// CreateDepartment converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateDepartment(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateDepartment(ctx)
+	return err
+}
+
+// GetDepartment converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDepartment(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DepartmentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDepartmentParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDepartment(ctx, id, params)
+	return err
+}
+
+// RenameDepartment converts echo context to params.
+func (w *ServerInterfaceWrapper) RenameDepartment(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DepartmentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenameDepartment(ctx, id)
 	return err
 }
 
@@ -2920,8 +3578,17 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/alerts", wrapper.ListAlerts, options.OperationMiddlewares["listAlerts"]...)
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/breakdown/:dimension", wrapper.GetCostBreakdown, options.OperationMiddlewares["getCostBreakdown"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/dashboard", wrapper.GetCostDashboard, options.OperationMiddlewares["getCostDashboard"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/forecast", wrapper.GetCostForecast, options.OperationMiddlewares["getCostForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
 	router.PUT(options.BaseURL+"/api/v1/cost/pricing", wrapper.OverridePrices, options.OperationMiddlewares["overridePrices"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/settings", wrapper.GetCostSettings, options.OperationMiddlewares["getCostSettings"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/settings", wrapper.ReplaceCostSettings, options.OperationMiddlewares["replaceCostSettings"]...)
+	router.GET(options.BaseURL+"/api/v1/departments", wrapper.ListDepartments, options.OperationMiddlewares["listDepartments"]...)
+	router.POST(options.BaseURL+"/api/v1/departments", wrapper.CreateDepartment, options.OperationMiddlewares["createDepartment"]...)
+	router.GET(options.BaseURL+"/api/v1/departments/:id", wrapper.GetDepartment, options.OperationMiddlewares["getDepartment"]...)
+	router.PATCH(options.BaseURL+"/api/v1/departments/:id", wrapper.RenameDepartment, options.OperationMiddlewares["renameDepartment"]...)
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/discard", wrapper.DiscardJob, options.OperationMiddlewares["discardJob"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/retry", wrapper.RetryJob, options.OperationMiddlewares["retryJob"]...)
@@ -3018,6 +3685,72 @@ func (response VerifyAudit200JSONResponse) VisitVerifyAuditResponse(w http.Respo
 	return err
 }
 
+type GetCostBreakdownRequestObject struct {
+	Dimension GetCostBreakdownParamsDimension `json:"dimension"`
+	Params    GetCostBreakdownParams
+}
+
+type GetCostBreakdownResponseObject interface {
+	VisitGetCostBreakdownResponse(w http.ResponseWriter) error
+}
+
+type GetCostBreakdown200JSONResponse CostBreakdownEnvelope
+
+func (response GetCostBreakdown200JSONResponse) VisitGetCostBreakdownResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostDashboardRequestObject struct {
+	Params GetCostDashboardParams
+}
+
+type GetCostDashboardResponseObject interface {
+	VisitGetCostDashboardResponse(w http.ResponseWriter) error
+}
+
+type GetCostDashboard200JSONResponse CostDashboardEnvelope
+
+func (response GetCostDashboard200JSONResponse) VisitGetCostDashboardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostForecastRequestObject struct {
+}
+
+type GetCostForecastResponseObject interface {
+	VisitGetCostForecastResponse(w http.ResponseWriter) error
+}
+
+type GetCostForecast200JSONResponse CostForecastEnvelope
+
+func (response GetCostForecast200JSONResponse) VisitGetCostForecastResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListPricesRequestObject struct {
 	Params ListPricesParams
 }
@@ -3064,6 +3797,206 @@ func (response OverridePrices200JSONResponse) VisitOverridePricesResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostSettingsRequestObject struct {
+	Params GetCostSettingsParams
+}
+
+type GetCostSettingsResponseObject interface {
+	VisitGetCostSettingsResponse(w http.ResponseWriter) error
+}
+
+type GetCostSettings200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetCostSettings200JSONResponse struct {
+	Body    CostSettingsEnvelope
+	Headers GetCostSettings200ResponseHeaders
+}
+
+func (response GetCostSettings200JSONResponse) VisitGetCostSettingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceCostSettingsRequestObject struct {
+	Body *ReplaceCostSettingsJSONRequestBody
+}
+
+type ReplaceCostSettingsResponseObject interface {
+	VisitReplaceCostSettingsResponse(w http.ResponseWriter) error
+}
+
+type ReplaceCostSettings200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type ReplaceCostSettings200JSONResponse struct {
+	Body    ReplacedCostSettingsEnvelope
+	Headers ReplaceCostSettings200ResponseHeaders
+}
+
+func (response ReplaceCostSettings200JSONResponse) VisitReplaceCostSettingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDepartmentsRequestObject struct {
+	Params ListDepartmentsParams
+}
+
+type ListDepartmentsResponseObject interface {
+	VisitListDepartmentsResponse(w http.ResponseWriter) error
+}
+
+type ListDepartments200JSONResponse DepartmentListEnvelope
+
+func (response ListDepartments200JSONResponse) VisitListDepartmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDepartmentRequestObject struct {
+	Body *CreateDepartmentJSONRequestBody
+}
+
+type CreateDepartmentResponseObject interface {
+	VisitCreateDepartmentResponse(w http.ResponseWriter) error
+}
+
+type CreateDepartment201ResponseHeaders struct {
+	ETag           *string
+	Location       *string
+	XEventPosition *int64
+}
+
+type CreateDepartment201JSONResponse struct {
+	Body    DepartmentEnvelope
+	Headers CreateDepartment201ResponseHeaders
+}
+
+func (response CreateDepartment201JSONResponse) VisitCreateDepartmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDepartmentRequestObject struct {
+	ID     DepartmentID `json:"id"`
+	Params GetDepartmentParams
+}
+
+type GetDepartmentResponseObject interface {
+	VisitGetDepartmentResponse(w http.ResponseWriter) error
+}
+
+type GetDepartment200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetDepartment200JSONResponse struct {
+	Body    DepartmentEnvelope
+	Headers GetDepartment200ResponseHeaders
+}
+
+func (response GetDepartment200JSONResponse) VisitGetDepartmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameDepartmentRequestObject struct {
+	ID   DepartmentID `json:"id"`
+	Body *RenameDepartmentJSONRequestBody
+}
+
+type RenameDepartmentResponseObject interface {
+	VisitRenameDepartmentResponse(w http.ResponseWriter) error
+}
+
+type RenameDepartment200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type RenameDepartment200JSONResponse struct {
+	Body    DepartmentEnvelope
+	Headers RenameDepartment200ResponseHeaders
+}
+
+func (response RenameDepartment200JSONResponse) VisitRenameDepartmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	if response.Headers.XEventPosition != nil {
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
 	}
@@ -3878,12 +4811,39 @@ type StrictServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx context.Context, request VerifyAuditRequestObject) (VerifyAuditResponseObject, error)
+	// GetCostBreakdown Break costs down
+	// (GET /api/v1/cost/breakdown/{dimension})
+	GetCostBreakdown(ctx context.Context, request GetCostBreakdownRequestObject) (GetCostBreakdownResponseObject, error)
+	// GetCostDashboard Show what a month has cost
+	// (GET /api/v1/cost/dashboard)
+	GetCostDashboard(ctx context.Context, request GetCostDashboardRequestObject) (GetCostDashboardResponseObject, error)
+	// GetCostForecast Show where the month is heading
+	// (GET /api/v1/cost/forecast)
+	GetCostForecast(ctx context.Context, request GetCostForecastRequestObject) (GetCostForecastResponseObject, error)
 	// ListPrices List prices
 	// (GET /api/v1/cost/pricing)
 	ListPrices(ctx context.Context, request ListPricesRequestObject) (ListPricesResponseObject, error)
 	// OverridePrices Override prices
 	// (PUT /api/v1/cost/pricing)
 	OverridePrices(ctx context.Context, request OverridePricesRequestObject) (OverridePricesResponseObject, error)
+	// GetCostSettings Read the settings of costs
+	// (GET /api/v1/cost/settings)
+	GetCostSettings(ctx context.Context, request GetCostSettingsRequestObject) (GetCostSettingsResponseObject, error)
+	// ReplaceCostSettings Replace the settings of costs
+	// (PUT /api/v1/cost/settings)
+	ReplaceCostSettings(ctx context.Context, request ReplaceCostSettingsRequestObject) (ReplaceCostSettingsResponseObject, error)
+	// ListDepartments List departments
+	// (GET /api/v1/departments)
+	ListDepartments(ctx context.Context, request ListDepartmentsRequestObject) (ListDepartmentsResponseObject, error)
+	// CreateDepartment Create a department
+	// (POST /api/v1/departments)
+	CreateDepartment(ctx context.Context, request CreateDepartmentRequestObject) (CreateDepartmentResponseObject, error)
+	// GetDepartment Read a department
+	// (GET /api/v1/departments/{id})
+	GetDepartment(ctx context.Context, request GetDepartmentRequestObject) (GetDepartmentResponseObject, error)
+	// RenameDepartment Rename a department
+	// (PATCH /api/v1/departments/{id})
+	RenameDepartment(ctx context.Context, request RenameDepartmentRequestObject) (RenameDepartmentResponseObject, error)
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
@@ -4054,6 +5014,80 @@ func (sh *strictHandler) VerifyAudit(ctx echo.Context, params VerifyAuditParams)
 	return nil
 }
 
+// GetCostBreakdown operation middleware
+func (sh *strictHandler) GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error {
+	var request GetCostBreakdownRequestObject
+
+	request.Dimension = dimension
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostBreakdown(ctx.Request().Context(), request.(GetCostBreakdownRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostBreakdown")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostBreakdownResponseObject); ok {
+		return validResponse.VisitGetCostBreakdownResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostDashboard operation middleware
+func (sh *strictHandler) GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error {
+	var request GetCostDashboardRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostDashboard(ctx.Request().Context(), request.(GetCostDashboardRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostDashboard")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostDashboardResponseObject); ok {
+		return validResponse.VisitGetCostDashboardResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostForecast operation middleware
+func (sh *strictHandler) GetCostForecast(ctx echo.Context) error {
+	var request GetCostForecastRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostForecast(ctx.Request().Context(), request.(GetCostForecastRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostForecast")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostForecastResponseObject); ok {
+		return validResponse.VisitGetCostForecastResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListPrices operation middleware
 func (sh *strictHandler) ListPrices(ctx echo.Context, params ListPricesParams) error {
 	var request ListPricesRequestObject
@@ -4119,6 +5153,222 @@ func (sh *strictHandler) OverridePrices(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(OverridePricesResponseObject); ok {
 		return validResponse.VisitOverridePricesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostSettings operation middleware
+func (sh *strictHandler) GetCostSettings(ctx echo.Context, params GetCostSettingsParams) error {
+	var request GetCostSettingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostSettings(ctx.Request().Context(), request.(GetCostSettingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostSettings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostSettingsResponseObject); ok {
+		return validResponse.VisitGetCostSettingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceCostSettings operation middleware
+func (sh *strictHandler) ReplaceCostSettings(ctx echo.Context) error {
+	var request ReplaceCostSettingsRequestObject
+
+	var body ReplaceCostSettingsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceCostSettings(ctx.Request().Context(), request.(ReplaceCostSettingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceCostSettings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceCostSettingsResponseObject); ok {
+		return validResponse.VisitReplaceCostSettingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDepartments operation middleware
+func (sh *strictHandler) ListDepartments(ctx echo.Context, params ListDepartmentsParams) error {
+	var request ListDepartmentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDepartments(ctx.Request().Context(), request.(ListDepartmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDepartments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDepartmentsResponseObject); ok {
+		return validResponse.VisitListDepartmentsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateDepartment operation middleware
+func (sh *strictHandler) CreateDepartment(ctx echo.Context) error {
+	var request CreateDepartmentRequestObject
+
+	var body CreateDepartmentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateDepartment(ctx.Request().Context(), request.(CreateDepartmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateDepartment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateDepartmentResponseObject); ok {
+		return validResponse.VisitCreateDepartmentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDepartment operation middleware
+func (sh *strictHandler) GetDepartment(ctx echo.Context, id DepartmentID, params GetDepartmentParams) error {
+	var request GetDepartmentRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDepartment(ctx.Request().Context(), request.(GetDepartmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDepartment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDepartmentResponseObject); ok {
+		return validResponse.VisitGetDepartmentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenameDepartment operation middleware
+func (sh *strictHandler) RenameDepartment(ctx echo.Context, id DepartmentID) error {
+	var request RenameDepartmentRequestObject
+
+	request.ID = id
+
+	var body RenameDepartmentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameDepartment(ctx.Request().Context(), request.(RenameDepartmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameDepartment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenameDepartmentResponseObject); ok {
+		return validResponse.VisitRenameDepartmentResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

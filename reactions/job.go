@@ -35,6 +35,9 @@ type Job struct {
 	CorrelationID, CausationID string
 	// RunAfter is when it is due; the zero time is at once.
 	RunAfter time.Time
+	// Attempt counts, from 1, how often the job was taken since it was enqueued, or since an operator retried it; a node that
+	// died over it counts too. It is 0 in a job that is not being done.
+	Attempt int
 }
 
 // NewJob is the job that an event asks for on a topic.

@@ -15,6 +15,12 @@ func TablesOf(operation string) []string {
 		return []string{"routing"}
 	case "listAlerts":
 		return []string{"alerts"}
+	case "getCostDashboard", "getCostBreakdown", "exportCosts":
+		return []string{"ledger", "providers", "departments"}
+	case "listDepartments", "getDepartment":
+		return []string{"departments"}
+	case "getCostForecast":
+		return []string{"ledger"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

@@ -32,8 +32,12 @@ type Caller struct {
 	// Key is the API key that was used, nil for a user with a token.
 	Key *keys.Key
 	// UserID is the user of a token, empty for a key.
-	UserID       string
-	DepartmentID string
+	UserID string
+	// DepartmentID is the department on whose account the call is, as the key says, or else the token's claim. Whoever made
+	// these is believed, whether or not there is such a department. Where it is empty NamedDepartment counts, which is what
+	// the request itself says, and has to be a department that there is.
+	DepartmentID    string
+	NamedDepartment string
 }
 
 // Recorder appends to the log what calls came to.

@@ -71,10 +71,9 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 	if err != nil {
 		return nil, p.fault(ctx, "make a call id", err)
 	}
-	wanted.request.DepartmentID = caller.DepartmentID
 	r.recorded = usage.Recorded{
 		CallID: id.String(), Kind: wanted.kind, Streamed: wanted.streamed, StartedAt: r.started.UTC().Truncate(time.Microsecond),
-		UserID: caller.UserID, DepartmentID: caller.DepartmentID, RequestedModel: wanted.request.Model,
+		UserID: caller.UserID, RequestedModel: wanted.request.Model,
 		Attempts: []usage.Attempt{}, Source: string(dialect.Unknown),
 	}
 	if caller.Key != nil {
@@ -83,6 +82,10 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 	if r.snapshot, err = p.Directory.Get(ctx, caller.Tenant); err != nil {
 		return nil, p.fault(ctx, "read the configuration", err)
 	}
+	if problem := r.attribute(ctx); problem != nil {
+		return nil, r.refuse(ctx, problem)
+	}
+	wanted.request.DepartmentID = r.caller.DepartmentID
 	if problem := r.admitKey(ctx, wanted.request.Model); problem != nil {
 		return nil, r.refuse(ctx, problem)
 	}

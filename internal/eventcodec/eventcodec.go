@@ -8,6 +8,8 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/costsettings"
+	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/prices"
@@ -35,6 +37,11 @@ func New() *eventstore.Codec {
 		eventstore.Define[prices.Overridden](),
 		eventstore.Define[alerts.Raised](),
 		eventstore.Define[alerts.Resolved](),
+		eventstore.Define[departments.Created](),
+		eventstore.Define[departments.Renamed](),
+		eventstore.Define[departments.NameClaimed](),
+		eventstore.Define[departments.NameReleased](),
+		eventstore.Define[costsettings.Changed](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
@@ -53,5 +60,6 @@ func New() *eventstore.Codec {
 func Contexts() []domain.Event {
 	return slices.Concat(
 		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
+		departments.Events(), costsettings.Events(),
 	)
 }

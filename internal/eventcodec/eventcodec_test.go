@@ -13,6 +13,8 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/costsettings"
+	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/prices"
@@ -58,6 +60,16 @@ func examples() []domain.Event {
 		}}},
 		alerts.Raised{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Message: "It has no price.", Details: map[string]any{"model": "gpt-99"}},
 		alerts.Resolved{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Resolution: "It has one now."},
+		departments.Created{DepartmentID: "support", Name: "Support"},
+		departments.Renamed{DepartmentID: "support", Name: "Customer care", Was: "Support"},
+		departments.NameClaimed{DepartmentID: "support", Name: "Support"},
+		departments.NameReleased{DepartmentID: "support", Name: "Support"},
+		costsettings.Changed{
+			Settings: costsettings.Settings{TimeZone: "Europe/Berlin", Webhook: &costsettings.Webhook{
+				URL: "https://example.com/alerts", VaultPath: "secret/tenants/acme/alert-webhook", SecretVersion: 2, PreviousVersion: 1, RotatedAt: &at,
+			}},
+			Changed: []string{"time_zone", "alert_webhook_secret"},
+		},
 		providers.BreakerChanged{
 			ProviderID: id, From: "closed", To: "open", Failures: 5, Reason: "first_byte_timeout", OpenedAt: &at, Until: &at, Generation: 1772366400123, Local: true, At: at,
 		},
@@ -118,8 +130,7 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 		if err != nil {
 			t.Fatal(err)
 		}
-		context, _, _ := strings.Cut(name, ".")
-		dir := filepath.Join("..", "..", "domain", folder(context), "testdata")
+		dir := filepath.Join("..", "..", "domain", folder(name), "testdata")
 		golden[dir]++
 		file := filepath.Join(dir, name+".json")
 		stored, err := os.ReadFile(file)
@@ -153,8 +164,12 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 	}
 }
 
-// folder is the package of a context by the first word of its events' names.
-func folder(context string) string {
+// folder is the package of an event, by the first word of its name but for settings.
+func folder(name string) string {
+	if name == (costsettings.Changed{}).EventType() {
+		return "costsettings"
+	}
+	context, _, _ := strings.Cut(name, ".")
 	switch context {
 	case "provider", "providername", "providerhealth":
 		return "providers"
@@ -162,6 +177,8 @@ func folder(context string) string {
 		return "alerts"
 	case "key":
 		return "keys"
+	case "department", "departmentname":
+		return "departments"
 	case "projection", "job":
 		return "operations"
 	}

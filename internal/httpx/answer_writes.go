@@ -69,3 +69,12 @@ func (a Answer) VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error { 
 
 // VisitReplaceFallbackResponse sends the answer.
 func (a Answer) VisitReplaceFallbackResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitCreateDepartmentResponse sends the answer.
+func (a Answer) VisitCreateDepartmentResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRenameDepartmentResponse sends the answer.
+func (a Answer) VisitRenameDepartmentResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceCostSettingsResponse sends the answer.
+func (a Answer) VisitReplaceCostSettingsResponse(w http.ResponseWriter) error { return a.write(w) }

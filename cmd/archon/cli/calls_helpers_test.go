@@ -86,11 +86,21 @@ func (c *customer) makesKey(fields object) (token, id string) {
 	GinkgoHelper()
 	sent := object{"name": "CI"}
 	maps.Copy(sent, fields)
+	if department, is := sent["department_id"].(string); is {
+		c.hasDepartment(department, department)
+	}
 	r := c.must(http.MethodPost, keysPath, c.admin, sent)
 	Expect(r.status).To(Equal(http.StatusCreated), r.body)
 	token, _ = r.data()["key"].(string)
 	id, _ = r.data()["id"].(string)
 	return token, id
+}
+
+// hasDepartment makes a department, unless there is one with its id.
+func (c *customer) hasDepartment(id, name string) {
+	GinkgoHelper()
+	r := c.must(http.MethodPost, departmentsPath, c.admin, object{"id": id, "name": name})
+	Expect(r.status).To(BeElementOf(http.StatusCreated, http.StatusConflict), r.body)
 }
 
 // allTriggers are all failover triggers.

@@ -21,6 +21,7 @@ import (
 	"github.com/archonhq/archon/internal/netguard"
 	"github.com/archonhq/archon/internal/secrets"
 	"github.com/archonhq/archon/projections"
+	"github.com/archonhq/archon/readapi"
 )
 
 // idleConnsPerProvider is how many unused connections to a provider are kept: as many calls can be under way at once
@@ -30,6 +31,7 @@ const idleConnsPerProvider = 256
 // openCalls makes the node's data plane.
 func (n *node) openCalls(context.Context) error {
 	n.directory = plane.NewDirectory(source{n}, n.log, time.Now)
+	n.zones = readapi.NewTimeZones(history{n.store, n.codec}, time.Now)
 	use := n.providers()
 	n.alerts = &commands.Alerts{Handler: use.Handler}
 	metrics, err := plane.NewMetrics(n.metrics)

@@ -11,6 +11,7 @@ import (
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/internal/webhook"
 	"github.com/archonhq/archon/reactions"
 )
 
@@ -36,6 +37,11 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	router.Handle(reactions.DeadCredentialsTopic, reactions.DeadCredentials(func(ctx context.Context, job reactions.Job, position int64, providerID string) error {
 		return credentials.Settle(ctx, jobCaller(job), position, providerID) //nolint:wrapcheck // says what it did
 	}))
+	delivery := &commands.AlertDelivery{
+		Settings: n.costSettings(use.Handler), LoadUntil: n.store.LoadUntil,
+		Send: webhook.NewSender(n.guard(), "archon/"+n.version, time.Now).Send,
+	}
+	router.HandleMany(reactions.DeliverAlertTopic, reactions.DeliveriesAtOnce, reactions.DeliverAlerts(delivery.Deliver))
 	return router, nil
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/archonhq/archon/migrations"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
+	"github.com/archonhq/archon/readapi"
 )
 
 // workerConns is the size of the worker's pool: projector workers, waiters, jobs and the prober.
@@ -62,6 +63,8 @@ type node struct {
 	transitions transitions
 	// alerts are raised by calls and resolved by jobs.
 	alerts *commands.Alerts
+	// zones are the tenants' time zones, in memory.
+	zones *readapi.TimeZones
 
 	// closers end the parts in the reverse order of their start.
 	closers []func(ctx context.Context) error
@@ -181,7 +184,8 @@ func openSecretStore(ctx context.Context, cfg config.Config, log *slog.Logger) (
 
 func (n *node) openTokens(ctx context.Context) (err error) {
 	verify := auth.Config{
-		Issuer: n.cfg.OIDCIssuer, Audience: n.cfg.OIDCAudience, TenantClaim: n.cfg.OIDCTenantClaim, RolesClaim: n.cfg.OIDCRolesClaim, Log: n.log,
+		Issuer: n.cfg.OIDCIssuer, Audience: n.cfg.OIDCAudience, TenantClaim: n.cfg.OIDCTenantClaim, RolesClaim: n.cfg.OIDCRolesClaim,
+		DepartmentClaim: n.cfg.OIDCDepartmentClaim, Log: n.log,
 	}
 	if n.cfg.OIDCIssuer != "" {
 		if n.verifier, err = auth.NewVerifier(ctx, verify); err != nil {
@@ -217,15 +221,18 @@ func projectors() []projections.Projector {
 		projections.Providers{},
 		projections.Keys{},
 		projections.Prices{},
+		projections.Departments{},
 		projections.Routing{},
 		projections.Alerts{},
 		projections.Breakers{},
 		projections.KeySpend{},
+		projections.Ledger{},
 		projections.AuditIndex{},
 		reactions.ProbeSchedule{},
 		reactions.SecretRemoval{},
 		reactions.AlertResolution{},
 		reactions.CredentialAlerts{},
+		reactions.AlertDelivery{},
 	}
 }
 

@@ -106,12 +106,16 @@ func (d dataPlane) Route(ctx context.Context, caller commands.Caller, request co
 	result, problem := d.plane.Chat(ctx, plane.ChatCall{
 		Caller: plane.Caller{
 			Tenant: caller.Tenant, Actor: caller.Actor, Roles: caller.Roles, Method: caller.Method, Path: caller.Path,
-			CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent, UserID: caller.Actor.ID, DepartmentID: request.DepartmentID,
+			CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent, UserID: caller.Actor.ID,
+			DepartmentID: request.ClaimedDepartment, NamedDepartment: request.DepartmentID,
 		},
 		Chat: chat, MaxCostPer1k: nano(request.MaxCostPer1k), MaxLatencyMS: request.MaxLatencyMS, Needs: needsOf(request.Needs),
 		Before: func(result *plane.Result) { before(routedOf(result)) },
 		Failed: func(recorded usage.Recorded) { failed = recorded },
 	})
+	if problem != nil && problem.Code == plane.CodeUnknownDepartment {
+		return api.Routed{}, 0, httpx.Invalid(map[string]any{"department_id": "is not the id of a department; create that with POST /api/v1/departments first, or leave it out"})
+	}
 	if problem != nil {
 		return api.Routed{}, 0, failureOf(problem, failed.Attempts)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -13,6 +14,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	calls "github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway"
 	"github.com/archonhq/archon/gateway/gatewaytest"
 )
@@ -38,9 +40,12 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			"name": mark, "priority": 1, "action": map[string]any{"type": "direct", "providers": []any{map[string]any{"provider_id": theirProvider}}},
 		}}})
 		s.register(mine, openAI("mine", upstream.URL, canary))
+		s.ask(http.MethodPost, departmentsPath, theirs, map[string]any{"id": mark, "name": mark})
+		s.ask(http.MethodPut, settingsPath, theirs, map[string]any{"time_zone": "Asia/Tokyo", "alert_webhook_url": upstream.URL + "/" + mark})
 		theirKey, _ = s.ask(http.MethodPost, keysPath, theirs, map[string]any{"name": mark}).data()["id"].(string)
 		s.ask(http.MethodPut, pricingPath, theirs, priced(map[string]any{"model": mark}))
 		raiseAlert(s.installation, victim, mark+"-unpriced") // a model with a price would have its alert resolved in the middle of a spec
+		recordCall(s.installation, victim, calls.Recorded{ProviderID: theirProvider, Model: mark, DepartmentID: mark, UserID: mark})
 		theirJob = uuid.NewString()
 		ctx, conn := s.asSuperuser()
 		_, err := conn.Exec(ctx, `insert into jobs (tenant_id, uuid, topic, payload, status, attempts, last_error, finished_at)
@@ -51,6 +56,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	// bodies are valid ones, since a wrong body could be refused before anything is looked up.
 	bodies := map[string]any{
 		"changeProvider": map[string]any{"name": "stolen"}, "replaceCredentials": map[string]any{"api_key": "mine"},
+		"renameDepartment": map[string]any{"name": "stolen"},
 		"registerProvider": map[string]any{"name": "own", "type": "ollama", "base_url": "http://127.0.0.1:1"},
 	}
 	// ids are the victim's, by the operations' paths.
@@ -62,6 +68,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			return []string{theirJob}
 		case strings.HasPrefix(template, keysPath+"/{id}"):
 			return []string{theirKey}
+		case strings.HasPrefix(template, departmentsPath+"/{id}"):
+			return []string{mark}
 		}
 		return nil
 	}
@@ -69,8 +77,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	It("get of another tenant's ids what they get of ids that nobody has, on every route", func() {
 		covered := 0
 		eachOperation(s.doc, func(method, template string, operation *openapi3.Operation) {
-			if !strings.Contains(template, "{") || template == "/api/v1/projections/{name}/retry" {
-				return // projections have the same names in every tenant
+			if !strings.Contains(template, "{") || template == "/api/v1/projections/{name}/retry" || template == breakdownPath+"/{dimension}" {
+				return // projections and dimensions have the same names in every tenant
 			}
 			Expect(ids(template)).NotTo(BeEmpty(), "say in this test what the victim has at "+template)
 			if operation.RequestBody != nil {
@@ -102,6 +110,10 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 					Expect(s.get(keysPath+"/"+id, theirs).data()).To(HaveKeyWithValue("status", "active"), at)
 					continue
 				}
+				if strings.HasPrefix(template, departmentsPath) {
+					Expect(s.get(departmentsPath+"/"+id, theirs).data()).To(HaveKeyWithValue("name", mark), at)
+					continue
+				}
 				Expect(s.ask(http.MethodGet, providersPath+"/"+id, theirs, nil).status).To(Equal(http.StatusOK), at)
 			}
 		})
@@ -113,14 +125,18 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	It("see nothing of each other in lists, filters, cursors and their own audit trail", func() {
 		for _, path := range []string{
 			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, alertsPath, pricingPath + "?limit=500",
-			rulesPath, fallbackPath,
+			rulesPath, fallbackPath, dashboardPath, breakdownPath + "/user", breakdownPath + "/department?from=2025-01-01", forecastPath,
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
-			providersPath + "?as_of=2999-01-01T00:00:00Z",
+			providersPath + "?as_of=2999-01-01T00:00:00Z", departmentsPath, departmentsPath + "?as_of=2999-01-01T00:00:00Z", settingsPath, settingsPath + "?as_of=2999-01-01T00:00:00Z",
 		} {
 			r := s.get(path, mine)
 			Expect(r.body).NotTo(ContainSubstring(mark), path)
 		}
 		Expect(s.get(providersPath+"/health", mine).data()).To(HaveKeyWithValue("total", 1.0))
+		at := header{"X-Min-Position": strconv.FormatInt(s.head(theirs), 10)}
+		Expect(s.ask(http.MethodGet, dashboardPath, theirs, nil, at).body).To(ContainSubstring(mark), "there is something to see")
+		Expect(s.ask(http.MethodGet, exportPath, theirs, nil, at).body).To(ContainSubstring(mark))
+		Expect(s.ask(http.MethodGet, exportPath, mine, nil).body).To(HaveSuffix("currency\n"))
 		theirPage := s.get(auditPath+"?limit=1", theirs)
 		Expect(theirPage.nextCursor()).NotTo(BeEmpty())
 		Expect(s.get(auditPath+"?cursor="+theirPage.nextCursor(), mine).body).NotTo(ContainSubstring(mark), "a cursor is no key")
@@ -219,6 +235,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 		for table, columns := range map[string]string{
 			"model_providers": `id, name, type, base_url, vault_path, is_enabled, rate_limit_rpm, rate_limit_tpm, supported_models, capabilities,
 				custom_headers, health_status, deleted_at, tenant_id, created_at`,
+			"token_ledger": `id, execution_id, agent_id, provider_id, model, prompt_tokens, completion_tokens, total_tokens, cost_usd, user_id, department_id,
+				tenant_id, created_at`,
 			"provider_health_history": `id, provider_id, latency_ms, error_rate_pct, requests_count, status, recorded_at, tenant_id, created_at`,
 		} {
 			read := "select count(*) from (select " + columns + " from " + table + ") t"
