@@ -12,7 +12,6 @@ import (
 
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/commands"
-	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/internal/httpx"
 )
@@ -115,18 +114,5 @@ var _ = Describe("Commands on departments", Label("postgres"), func() {
 			_, err = f.renameDepartment(as(), nobody, "X")
 			Expect(err).To(Equal(error(departments.ErrNotFound)))
 		}
-	})
-
-	It("make no key on the account of a department that there is not", func() {
-		f.department("research", "Research")
-		for _, id := range []string{"Research", "sales", "no id", "a/b"} {
-			_, err := f.createKey(as(), api.CreateKey{Name: "CI", DepartmentID: &id})
-			refusal, is := err.(*domain.Refusal) //nolint:errorlint // a refusal is returned as it is
-			Expect(is).To(BeTrue(), "%v", err)
-			Expect(refusal.Details).To(HaveKeyWithValue("department_id", ContainSubstring("POST /api/v1/departments")))
-		}
-		Expect(f.types()).To(HaveLen(2))
-		_, err := f.createKey(as(), api.CreateKey{Name: "CI", DepartmentID: new("research")})
-		Expect(err).NotTo(HaveOccurred())
 	})
 })

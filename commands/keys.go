@@ -12,7 +12,6 @@ import (
 
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/domain"
-	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
 )
 
@@ -26,36 +25,6 @@ type Keys struct {
 }
 
 type keyTask = task[keys.Key, keys.Command]
-
-// accountable is the state that the creation of a key rests on: the key, and the department on whose account it is to be.
-type accountable struct {
-	key        keys.Key
-	department departments.State
-}
-
-// errNoDepartment says that a key is to be on the account of a department that is not there.
-var errNoDepartment = &domain.Refusal{
-	Kind: domain.Invalid, Code: "validation_failed", Message: "The key's configuration is not valid.",
-	Details: map[string]any{"department_id": "is not the id of a department; create that with POST /api/v1/departments first, or leave it out"},
-}
-
-// accounting is the joint of keys with departments. The append expects the version of the department's stream, and departments
-// are for ever, so the department is there as long as the key is.
-func accounting() domain.Decider[accountable, keys.Create] {
-	key, department := keys.Decider(), departments.Decider()
-	return domain.Decider[accountable, keys.Create]{
-		Decide: func(state accountable, c keys.Create) ([]domain.To, error) {
-			events, err := key.Decide(state.key, c)
-			if err == nil && c.Config.DepartmentID != nil && !state.department.Exists() {
-				return nil, errNoDepartment
-			}
-			return events, err //nolint:wrapcheck // a refusal is passed on as it is
-		},
-		Evolve: func(state accountable, event domain.Event) accountable {
-			return accountable{key: key.Evolve(state.key, event), department: department.Evolve(state.department, event)}
-		},
-	}
-}
 
 // createdKey is a key with its secret, in the answer that shows it; null in a repeated one.
 type createdKey struct {
@@ -108,21 +77,17 @@ func (k *Keys) create(ctx context.Context, caller Caller, config keys.Config) (o
 	}
 	secret := keys.Secret(random)
 	token := keys.Token(caller.Tenant, id, secret)
-	streams := []string{keys.Stream(id)}
-	if config.DepartmentID != nil && departments.ValidID(*config.DepartmentID) {
-		streams = append(streams, departments.Stream(*config.DepartmentID))
-	}
-	return handle(ctx, k.Handler, caller, task[accountable, keys.Create]{
-		decider: accounting(),
+	return handle(ctx, k.Handler, caller, keyTask{
+		decider: keys.Decider(),
 		command: keys.Create{
 			KeyID: id, Config: config, SecretHash: keys.Hash(secret), Hint: keys.Hint(secret),
 			CreatedBy: caller.Actor.ID, Now: k.Handler.Now(),
 		},
-		streams: streams,
-		answer: func(state accountable, version int64, at time.Time) response {
-			shown := keyView(state.key, version, at)
+		streams: []string{keys.Stream(id)},
+		answer: func(key keys.Key, version int64, at time.Time) response {
+			shown := keyView(key, version, at)
 			return response{
-				status: http.StatusCreated, version: version, location: "/api/v1/keys/" + id,
+				status: http.StatusCreated, version: version, location: "/api/v1/keys/" + key.ID,
 				data: createdKey{Key: shown}, once: createdKey{Key: shown, Token: &token},
 			}
 		},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -115,15 +114,6 @@ func (d *Departments) position(ctx context.Context, asOf *time.Time) (*int64, er
 
 func (r *departmentRow) department() api.Department {
 	return api.Department{ID: r.ID, Name: r.Name, Version: r.Version, CreatedAt: r.CreatedAt.UTC()}
-}
-
-// Departments reads what the tenant's departments are called, by id.
-func (d *DataPlane) Departments(ctx context.Context, tenant string) (map[string]string, error) {
-	names, err := departmentNames(ctx, d.Providers.Database, tenant)
-	if err != nil {
-		return nil, fmt.Errorf("read the departments: %w", err)
-	}
-	return names, nil
 }
 
 func departmentNames(ctx context.Context, db Database, tenant string) (map[string]string, error) {

@@ -29,8 +29,6 @@ type Configuration struct {
 	// Keys are all keys by id, revoked and expired ones too.
 	Keys   map[string]keys.Key
 	Prices prices.Book
-	// Departments are the names of all departments by id.
-	Departments map[string]string
 	// Lagging is why the configuration may be older than was asked for; nil where it is not. Keys that were revoked are
 	// revoked in it all the same.
 	Lagging error

@@ -33,9 +33,8 @@ type Caller struct {
 	Key *keys.Key
 	// UserID is the user of a token, empty for a key.
 	UserID string
-	// DepartmentID is the department on whose account the call is, as the key says, or else the token's claim. Whoever made
-	// these is believed, whether or not there is such a department. Where it is empty NamedDepartment counts, which is what
-	// the request itself says, and has to be a department that there is.
+	// DepartmentID is the department on whose account the call is, as the key says, or else the token's claim. Where it is
+	// empty NamedDepartment counts, which is what the request itself says.
 	DepartmentID    string
 	NamedDepartment string
 }

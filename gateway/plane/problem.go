@@ -64,21 +64,6 @@ func modelNotAllowed() *Problem {
 	}
 }
 
-// unknownDepartment is a request that names a department that there is not.
-func unknownDepartment() *Problem {
-	return &Problem{
-		Status: http.StatusBadRequest, Type: typeInvalid, Code: CodeUnknownDepartment, Param: HeaderDepartment,
-		Message: "There is no such department; create it with POST /api/v1/departments, name another one, or name none.",
-	}
-}
-
-// CodeUnknownDepartment is the code of a request that names a department that there is not, HeaderDepartment the header that
-// names one.
-const (
-	CodeUnknownDepartment = "unknown_department"
-	HeaderDepartment      = "X-Archon-Department"
-)
-
 // noProvider is a request that none of the tenant's providers could serve even if all were well.
 func noProvider() *Problem {
 	return &Problem{

@@ -82,7 +82,7 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 	if r.snapshot, err = p.Directory.Get(ctx, caller.Tenant); err != nil {
 		return nil, p.fault(ctx, "read the configuration", err)
 	}
-	if problem := r.attribute(ctx); problem != nil {
+	if problem := r.attribute(); problem != nil {
 		return nil, r.refuse(ctx, problem)
 	}
 	wanted.request.DepartmentID = r.caller.DepartmentID

@@ -86,9 +86,6 @@ func (c *customer) makesKey(fields object) (token, id string) {
 	GinkgoHelper()
 	sent := object{"name": "CI"}
 	maps.Copy(sent, fields)
-	if department, is := sent["department_id"].(string); is {
-		c.hasDepartment(department, department)
-	}
 	r := c.must(http.MethodPost, keysPath, c.admin, sent)
 	Expect(r.status).To(Equal(http.StatusCreated), r.body)
 	token, _ = r.data()["key"].(string)

@@ -78,7 +78,6 @@ var _ = Describe("Routing a request over Archon's own API", Label("e2e"), Ordere
 	})
 
 	It("is answered, recorded and charged, with the messages in place of the prompt", func() {
-		c.hasDepartment("d-1", "One")
 		routed := c.must(http.MethodPost, routePath, caller, object{
 			"prompt": "not this", "messages": []object{{"role": "user", "content": "but this"}}, "requirements": object{"model": cheapModel}, "department_id": "d-1",
 		})

@@ -113,9 +113,6 @@ func (d dataPlane) Route(ctx context.Context, caller commands.Caller, request co
 		Before: func(result *plane.Result) { before(routedOf(result)) },
 		Failed: func(recorded usage.Recorded) { failed = recorded },
 	})
-	if problem != nil && problem.Code == plane.CodeUnknownDepartment {
-		return api.Routed{}, 0, httpx.Invalid(map[string]any{"department_id": "is not the id of a department; create that with POST /api/v1/departments first, or leave it out"})
-	}
 	if problem != nil {
 		return api.Routed{}, 0, failureOf(problem, failed.Attempts)
 	}
