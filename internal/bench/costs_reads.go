@@ -65,7 +65,7 @@ func (c Config) readCosts(ctx context.Context, scratch *Scratch) ([]Result, erro
 	}{
 		{"dashboard", r.dashboard(nil)},
 		{"dashboard, as_of mid-month", r.dashboard(new(from.Add(until.Sub(from) / 2)))}, //nolint:mnd // half
-		{"dashboard, as_of an hour ago", r.dashboard(new(until.Add(-2 * time.Hour)))},                 //nolint:mnd // now is an hour before the end
+		{"dashboard, as_of an hour ago", r.dashboard(new(until.Add(-2 * time.Hour)))},   //nolint:mnd // now is an hour before the end
 		{"breakdown", r.breakdown(nil)},
 		{"breakdown since a noon", r.breakdown(new(from.Add(36 * time.Hour).Format(time.RFC3339)))}, //nolint:mnd // noon of the second day
 		{"select 1", r.nothing},
