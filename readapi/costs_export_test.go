@@ -52,7 +52,7 @@ var _ = Describe("an export of many calls", Label("postgres"), Ordered, func() {
 		})
 		server := httptest.NewServer(routes)
 		DeferCleanup(server.Close)
-		response, err := http.Get(server.URL + "/export") //nolint:noctx // it ends with its server
+		response, err := http.Get(server.URL + "/export")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(response.StatusCode).To(Equal(http.StatusOK))
 		DeferCleanup(func() { _ = response.Body.Close() })
@@ -65,7 +65,7 @@ var _ = Describe("an export of many calls", Label("postgres"), Ordered, func() {
 			var stats runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&stats)
-			return int64(stats.HeapAlloc) //nolint:gosec // some megabytes
+			return int64(stats.HeapAlloc)
 		}
 		body, buffer := download(), make([]byte, 64<<10)
 		lines, bytes, first, most := 0, 0, live(), int64(0)

@@ -147,7 +147,9 @@ func (i invoice) plus(other invoice) invoice {
 	return invoice{i.cost + other.cost, i.prompt + other.prompt, i.completion + other.completion}
 }
 
-func (i invoice) String() string { return fmt.Sprint(i.cost.String(), " ", i.prompt, " ", i.completion) }
+func (i invoice) String() string {
+	return fmt.Sprint(i.cost.String(), " ", i.prompt, " ", i.completion)
+}
 
 // invoicing is an OpenAI that writes an invoice by the correlation of each request. Where it filters, it withholds every
 // third answer, and charges for it nevertheless.
@@ -219,4 +221,3 @@ func (i *invoicing) serve(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, chunk+`"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\n")
 	fmt.Fprint(w, chunk+`"choices":[],`+usage+"}\n\ndata: [DONE]\n\n")
 }
-
