@@ -94,6 +94,9 @@ func (s *Scanner) Integer() int64 {
 	const ten, most = 10, 18
 	var value int64
 	length := 0
+	if s.failed {
+		return 0
+	}
 	for length < len(s.rest) && isDigit(s.rest[length]) {
 		if length == most {
 			s.failed = true
