@@ -13,13 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/usage"
 )
 
 // LedgerName is the name of the projection of what calls have consumed and cost.
 const LedgerName = "ledger"
 
-// Ledger builds token_ledger, cost_daily and cost_executions. It folds a batch in memory: ledger rows are inserted in the
+// Ledger builds token_ledger, cost_daily and cost_executions, and of differences cost_adjustments and cost_adjusted_days. It folds a batch in memory: ledger rows are inserted in the
 // order of the log, and each row of cost_daily is written once a batch, in the order of its primary key.
 type Ledger struct{}
 
@@ -32,7 +33,9 @@ func (Ledger) Name() string { return LedgerName }
 func (Ledger) Version() int { return 1 }
 
 // Handles implements Projector.
-func (Ledger) Handles() []string { return []string{usage.Recorded{}.EventType()} }
+func (Ledger) Handles() []string {
+	return []string{usage.Recorded{}.EventType(), costs.CallRepriced{}.EventType()}
+}
 
 // Project implements Projector.
 func (l Ledger) Project(events []Event, out *Statements) error {
@@ -59,6 +62,8 @@ type ledgerFold struct {
 	held       int
 	days       map[dayKey]*daySum
 	executions map[executionKey]*firstCall
+	// adjusted are the differences of calls that were priced again.
+	adjusted adjustments
 }
 
 // Bytes that a row of a kind takes in memory, about.
@@ -70,6 +75,11 @@ const (
 
 // Add implements Fold.
 func (f *ledgerFold) Add(event *Event) error {
+	if repriced, is := event.Payload.(*costs.CallRepriced); is {
+		bytes, err := f.adjusted.add(event, repriced)
+		f.held += bytes
+		return err
+	}
 	recorded, ok := event.Payload.(*usage.Recorded)
 	if !ok || !Ledgered(recorded) {
 		return nil
@@ -87,13 +97,14 @@ func (f *ledgerFold) Add(event *Event) error {
 
 // Bytes implements Fold.
 func (f *ledgerFold) Bytes() int {
-	return f.held + len(f.days)*daySumBytes + len(f.executions)*executionRowBytes
+	return f.held + len(f.days)*daySumBytes + len(f.executions)*executionRowBytes + f.adjusted.bytes()
 }
 
 // Part implements Fold.
 func (f *ledgerFold) Part(out *Statements) {
 	f.rows.write(f.tenant, out)
 	f.rows = ledgerRows{}
+	f.adjusted.writeRows(out)
 }
 
 // Write implements Fold.
@@ -101,6 +112,7 @@ func (f *ledgerFold) Write(out *Statements) {
 	f.Part(out)
 	f.writeDays(out)
 	f.writeExecutions(out)
+	f.adjusted.writeSums(out)
 }
 
 // Ledgered tells whether a call belongs into the ledger: whether it consumed something, or succeeded.

@@ -8,6 +8,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/prices"
@@ -40,6 +41,10 @@ func New() *eventstore.Codec {
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),
 		eventstore.Define[usage.Recorded](),
+		eventstore.Define[costs.RepricingRequested](),
+		eventstore.Define[costs.RepricingProgressed](),
+		eventstore.Define[costs.RepricingCompleted](),
+		eventstore.Define[costs.CallRepriced](),
 		eventstore.Define[routing.RulesetReplaced](),
 		eventstore.Define[routing.FallbackReplaced](),
 	)
@@ -52,6 +57,6 @@ func New() *eventstore.Codec {
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
 	return slices.Concat(
-		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
+		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), costs.Events(), audit.Events(), operations.Events(),
 	)
 }

@@ -33,6 +33,7 @@ type writeHandlers struct {
 	*commands.Providers
 	*commands.Keys
 	*commands.Prices
+	*commands.Repricings
 	*commands.Routing
 	*commands.Routes
 	*commands.Operations
@@ -67,6 +68,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Routing:    &commands.Routing{Handler: handler, Reads: providers.Reads},
 				Routes:     &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
 				Prices:     n.prices(handler),
+				Repricings: n.repricings(handler),
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{

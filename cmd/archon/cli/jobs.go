@@ -32,6 +32,10 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	router.Handle(reactions.ResolveUnpricedTopic, reactions.ResolveUnpriced(func(ctx context.Context, job reactions.Job, position int64, moment time.Time) error {
 		return unpriced.Resolve(ctx, jobCaller(job), position, moment) //nolint:wrapcheck // says what it did
 	}))
+	repricings := n.repricings(use.Handler)
+	router.Handle(reactions.RepriceTopic, reactions.RepriceCalls(func(ctx context.Context, job reactions.Job, repricingID string) error {
+		return repricings.Run(ctx, jobCaller(job), repricingID) //nolint:wrapcheck // says what it did
+	}))
 	return router, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/gateway/breaker"
+	"github.com/archonhq/archon/gateway/budget"
 	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/internal/auth"
 	"github.com/archonhq/archon/internal/cache"
@@ -58,6 +59,7 @@ type node struct {
 	directory   *plane.Directory
 	samples     *plane.Samples
 	breakers    *breaker.Breakers
+	budgets     *budget.Budgets
 	plane       *plane.Plane
 	transitions transitions
 	// alerts are raised by calls and resolved by jobs.
@@ -226,6 +228,7 @@ func projectors() []projections.Projector {
 		reactions.ProbeSchedule{},
 		reactions.SecretRemoval{},
 		reactions.AlertResolution{},
+		reactions.Repricing{},
 	}
 }
 
