@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,7 @@ func (r *repricing) toEnd(ctx context.Context) error {
 		place.StartedAt = r.state.Requested.From // positions count from 1, so this is before every call of that moment
 	}
 	for {
-		chunk, err := r.Begun(ctx, r.caller.Tenant, place, r.state.Requested.Until, r.position, repricingChunk)
+		chunk, err := r.Begun(ctx, r.caller.Tenant, place, r.state.Requested.Until, r.position, cmp.Or(r.Chunk, repricingChunk))
 		if err != nil {
 			return fmt.Errorf("find the calls to price again: %w", err)
 		}

@@ -24,6 +24,8 @@ type Repricings struct {
 	// order of places; at most limit.
 	Begun  func(ctx context.Context, tenant string, after costs.Place, until time.Time, upTo int64, limit int) ([]costs.Place, error)
 	Waiter Waiter
+	// Chunk is how many calls are priced, and booked, at once; 500 by default.
+	Chunk int
 	// Recount, where set, has budgets counted anew that the differences of a repricing are in. It is called when the ledger has
 	// all of them, again where it fails.
 	Recount func(ctx context.Context, tenant string, requested costs.RepricingRequested) error
