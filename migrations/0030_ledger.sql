@@ -27,10 +27,11 @@ create table token_ledger (
   priced             boolean     not null,
   price              jsonb,
   cost_usd           numeric(20, 10),
+  given_up           jsonb,
   occurred_at        timestamptz not null,
   created_at         timestamptz not null,
   constraint token_ledger_pkey primary key (tenant_id, started_at, recorded_position),
-  constraint token_ledger_priced check (priced = (cost_usd is not null)),
+  constraint token_ledger_priced check (not priced or cost_usd is not null),
   constraint token_ledger_total  check (total_tokens = prompt_tokens + completion_tokens)
 ) partition by range (started_at);
 comment on column token_ledger.id is 'The call''s id.';
@@ -38,8 +39,11 @@ comment on column token_ledger.started_at is 'When the call began, which decides
 comment on column token_ledger.recorded_position is 'Position of the event: what was known at a time are the rows up to the position that was the head then.';
 comment on column token_ledger.prompt_tokens is 'Everything that went in; cached_tokens (read from a cache) and cache_write_tokens (written to one) are disjoint parts of it.';
 comment on column token_ledger.completion_tokens is 'Everything that came out; reasoning_tokens are a part of it.';
-comment on column token_ledger.cost_usd is 'Null where the model had no price, which is not 0.';
-comment on column token_ledger.price is 'The price that was used.';
+comment on column token_ledger.provider_id is 'Who answered, or was tried last; provider_type and model likewise.';
+comment on column token_ledger.cost_usd is 'What all attempts have cost, as far as that is known; null where nothing is, which is not 0.';
+comment on column token_ledger.priced is 'Whether what every attempt has cost is known.';
+comment on column token_ledger.price is 'The price that was used for the attempt that answered.';
+comment on column token_ledger.given_up is 'What attempts consumed and cost that ended without an answer, a list with the fields of this table; null in nearly all rows. Tokens and cost of the row hold it.';
 comment on column token_ledger.created_at is 'When the call was recorded, like occurred_at.';
 
 alter table token_ledger enable row level security;
@@ -93,8 +97,10 @@ grant execute on function ledger_months(date, date) to archon_worker;
 select ledger_months('2025-01-01', '2027-12-31');
 
 -- What the calls that began on a day (UTC) come to, by one dimension at a time: total (one row with an empty key),
--- provider, model, department, agent, user and key. Every call is in every dimension once; the key is empty where it has
--- no such thing. So each dimension adds up to the total, and a dashboard reads some hundred rows, not a million.
+-- provider, model, department, agent, user and key; the key is empty where a call has no such thing. A call is counted once in
+-- every dimension, where it was answered. What it consumed and cost is split between the providers and models of its
+-- attempts, so that their rows can be held against invoices. So each dimension adds up to the total, and a dashboard reads
+-- some hundred rows, not a million.
 create table cost_daily (
   tenant_id         text collate "C" not null,
   dimension         text collate "C" not null,
@@ -106,11 +112,14 @@ create table cost_daily (
   requests          bigint      not null,
   unpriced          bigint      not null,
   executions        bigint      not null default 0,
+  first_position    bigint      not null,
+  last_position     bigint      not null,
   created_at        timestamptz not null,
   constraint cost_daily_pkey primary key (tenant_id, dimension, day, key),
   constraint cost_daily_dimension check (dimension in ('total', 'provider', 'model', 'department', 'agent', 'user', 'key'))
 ) with (fillfactor = 70);
-comment on column cost_daily.unpriced is 'Calls whose model had no price; spend_usd lacks them.';
+comment on column cost_daily.unpriced is 'Attempts that consumed something and whose model had no price; spend_usd lacks them.';
+comment on column cost_daily.first_position is 'Position of the first event that is in the row, last_position that of the last one: a row is what was known at a position from its last_position on.';
 comment on column cost_daily.executions is 'Executions of the agent whose first recorded call began on that day; other dimensions have none.';
 
 alter table cost_daily enable row level security;
@@ -129,6 +138,8 @@ create table cost_executions (
   created_at     timestamptz not null,
   constraint cost_executions_pkey primary key (tenant_id, agent_id, execution_id)
 );
+-- What was known at a position counts the executions of the day in which that lies.
+create index cost_executions_day on cost_executions (tenant_id, day);
 comment on column cost_executions.first_position is 'Position of the execution''s first recorded call; day is when that began.';
 
 alter table cost_executions enable row level security;

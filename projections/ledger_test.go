@@ -23,31 +23,103 @@ import (
 // some is one of the choices.
 func some[T any](random *rand.Rand, choices ...T) T { return choices[random.IntN(len(choices))] }
 
-// randomCall is a call of one of few providers, models and so on, around the end of a month.
-func randomCall(random *rand.Rand) usage.Recorded {
+// line is a line of a provider's invoice: what one attempt consumed and cost.
+type line struct {
+	provider, model string
+	tokens          domain.Tokens
+	cost            domain.Amount
+	unpriced        bool
+}
+
+// randomBill is a call of one of few providers, models and so on, around the end of a month, with what its attempts cost.
+// The attempt that answered, or was tried last, is the first line.
+func randomBill(random *rand.Rand) (usage.Recorded, []line) {
 	id := func(n int) string { return uuid.NewSHA1(uuid.Nil, fmt.Append(nil, n)).String() }
+	attempt := func() line {
+		one := line{provider: some(random, id(1), id(2), id(5)), model: some(random, "gpt-4o", "o3", "novel")}
+		if random.IntN(4) > 0 {
+			one.tokens = domain.Tokens{
+				Input: random.Int64N(1000), CacheRead: random.Int64N(50), CacheWrite: random.Int64N(50), Output: 1 + random.Int64N(500), Reasoning: random.Int64N(99),
+			}
+			one.cost = domain.Amount(random.Int64N(int64(3 * domain.USD)))
+			if one.unpriced = one.model == "novel"; one.unpriced {
+				one.cost = 0
+			}
+		}
+		return one
+	}
+	bill := []line{attempt()}
 	recorded := usage.Recorded{
 		CallID: uuid.NewString(), Kind: some(random, usage.Chat, usage.Embeddings),
 		StartedAt:  time.Date(2026, 2, 27, 0, 0, 0, 0, time.UTC).Add(time.Duration(random.Int64N(int64(72 * time.Hour)))).Truncate(time.Microsecond),
-		ProviderID: some(random, id(1), id(2)), ProviderType: "openai", Model: some(random, "gpt-4o", "o3"), KeyID: some(random, "", id(3), id(4)),
+		ProviderID: bill[0].provider, ProviderType: "openai", Model: bill[0].model, KeyID: some(random, "", id(3), id(4)),
 		UserID: some(random, "", "ada", "bob"), DepartmentID: some(random, "", "research"), AgentID: some(random, "", "scout", "writer"),
-		ExecutionID: some(random, "", "e-1", "e-2", "e-3"), Outcome: some(random, usage.Succeeded, usage.Failed, usage.Cancelled),
-		Price: json.RawMessage(`{"model":"gpt-4o"}`),
+		ExecutionID: some(random, "", "e-1", "e-2", "e-3"), Outcome: some(random, usage.Succeeded, usage.Failed, usage.Cancelled), Tokens: bill[0].tokens,
 	}
-	if random.IntN(4) > 0 {
-		recorded.Tokens = domain.Tokens{
-			Input: random.Int64N(1000), CacheRead: random.Int64N(50), CacheWrite: random.Int64N(50), Output: random.Int64N(500), Reasoning: random.Int64N(99),
+	if bill[0].tokens.Total() > 0 && !bill[0].unpriced {
+		recorded.Price = json.RawMessage(`{"model":"gpt-4o"}`)
+	}
+	for range random.IntN(3) {
+		given := attempt()
+		noted := usage.Attempt{ProviderID: given.provider, Model: given.model, Outcome: "timeout", Tokens: given.tokens}
+		if given.tokens.Total() > 0 {
+			noted.Source = "estimated"
+			if !given.unpriced {
+				noted.CostUSD = given.cost.String()
+			}
+			bill = append(bill, given)
+		}
+		recorded.Attempts = append(recorded.Attempts, noted)
+	}
+	recorded.Attempts = append(recorded.Attempts, usage.Attempt{ProviderID: recorded.ProviderID, Model: recorded.Model, Outcome: "succeeded"})
+	var sum domain.Amount
+	for _, one := range bill {
+		sum += one.cost
+		recorded.Unpriced = recorded.Unpriced || one.unpriced
+	}
+	if sum > 0 || recorded.Price != nil {
+		recorded.CostUSD = sum.String()
+	}
+	return recorded, bill
+}
+
+// randomCall is the call alone.
+func randomCall(random *rand.Rand) usage.Recorded {
+	recorded, _ := randomBill(random)
+	return recorded
+}
+
+// daily are the rows of cost_daily, as text, that calls come to.
+type daily map[string]*struct {
+	cost                                   domain.Amount
+	prompt, completion, requests, unpriced int64
+}
+
+func (d daily) add(dimension, day, key string, requests int64, bill ...line) {
+	name := dimension + "|" + day + "|" + key
+	if d[name] == nil {
+		d[name] = &struct {
+			cost                                   domain.Amount
+			prompt, completion, requests, unpriced int64
+		}{}
+	}
+	into := d[name]
+	into.requests += requests
+	for _, one := range bill {
+		into.cost += one.cost
+		into.prompt += one.tokens.Input + one.tokens.CacheRead + one.tokens.CacheWrite
+		into.completion += one.tokens.Output + one.tokens.Reasoning
+		if one.unpriced {
+			into.unpriced++
 		}
 	}
-	switch {
-	case recorded.Tokens.Total() == 0:
-		recorded.Price = nil
-	case random.IntN(5) == 0:
-		recorded.Price, recorded.Unpriced = nil, true
-	default:
-		recorded.CostUSD = domain.Amount(random.Int64N(int64(3 * domain.USD))).String()
+}
+
+func (d daily) rows() (rows []string) {
+	for name, sum := range d {
+		rows = append(rows, fmt.Sprint(name, "|", sum.cost, "|", sum.prompt, "|", sum.completion, "|", sum.requests, "|", sum.unpriced))
 	}
-	return recorded
+	return rows
 }
 
 var _ = Describe("the ledger projection", Label("postgres"), func() {
@@ -72,20 +144,30 @@ var _ = Describe("the ledger projection", Label("postgres"), func() {
 	It("has a row for each call that consumed something or succeeded, and days that add up to it, wherever batches end", func(ctx context.Context) {
 		random := rand.New(rand.NewPCG(4, 4))
 		calls := make([]usage.Recorded, 300)
-		kept, sum, unpriced := 0, domain.Amount(0), 0
+		days, kept, sum, unpriced, given := daily{}, 0, domain.Amount(0), 0, 0
 		for i := range calls {
-			calls[i] = randomCall(random)
-			if calls[i].Tokens.Total() == 0 && calls[i].Outcome != usage.Succeeded {
+			var bill []line
+			calls[i], bill = randomBill(random)
+			call := &calls[i]
+			if len(bill) == 1 && bill[0].tokens.Total() == 0 && call.Outcome != usage.Succeeded {
 				continue
 			}
 			kept++
-			if calls[i].Unpriced {
+			given += min(len(bill)-1, 1)
+			if call.Unpriced {
 				unpriced++
-			} else if calls[i].CostUSD != "" {
-				cost, err := domain.ParseAmount(calls[i].CostUSD, 10)
-				Expect(err).NotTo(HaveOccurred())
-				sum += cost
 			}
+			day := call.StartedAt.Format(time.DateOnly)
+			for j, one := range bill {
+				sum += one.cost
+				days.add("provider", day, one.provider, int64(max(1-j, 0)), one)
+				days.add("model", day, one.model, int64(max(1-j, 0)), one)
+			}
+			days.add("total", day, "", 1, bill...)
+			days.add("department", day, call.DepartmentID, 1, bill...)
+			days.add("agent", day, call.AgentID, 1, bill...)
+			days.add("user", day, call.UserID, 1, bill...)
+			days.add("key", day, call.KeyID, 1, bill...)
 		}
 		log := logOf(calls...)
 		whole := map[string][]string{}
@@ -104,16 +186,17 @@ var _ = Describe("the ledger projection", Label("postgres"), func() {
 		Expect(text(ctx, `select count(*) || ' ' || sum(cost_usd)::text || ' ' || count(*) filter (where not priced) from token_ledger where tenant_id = $1`, tenant)).
 			To(ConsistOf(fmt.Sprint(kept, " ", sum.String(), " ", unpriced)))
 
-		By("holding each dimension of the days against the rows")
-		for dimension, column := range map[string]string{
-			"total": `''`, "provider": `provider_id::text`, "model": `model`, "department": `department_id`, "agent": `agent_id`, "user": `user_id`, "key": `key_id::text`,
-		} {
-			Expect(text(ctx, `select day || '|' || key || '|' || spend_usd || '|' || prompt_tokens || '|' || completion_tokens || '|' || requests || '|' || unpriced
-				from cost_daily where tenant_id = $1 and dimension = $2`, tenant, dimension)).To(ConsistOf(text(ctx, `select day || '|' || key || '|' ||
-				sum(coalesce(cost_usd, 0.0000000000)) || '|' || sum(prompt_tokens) || '|' || sum(completion_tokens) || '|' || count(*) || '|' || count(*) filter (where not priced)
-				from (select *, (started_at at time zone 'UTC')::date as day, coalesce(`+column+`, '') as key from token_ledger where tenant_id = $1) t
-				group by day, key`, tenant)), dimension)
-		}
+		Expect(text(ctx, `select count(*)::text from token_ledger where tenant_id = $1 and given_up is not null`, tenant)).To(ConsistOf(fmt.Sprint(given)))
+		Expect(given).To(BeNumerically(">", 100))
+
+		By("holding the days against what each attempt cost: invoices can be held against them")
+		Expect(text(ctx, `select dimension || '|' || day || '|' || key || '|' || spend_usd || '|' || prompt_tokens || '|' || completion_tokens || '|' || requests || '|' || unpriced
+			from cost_daily where tenant_id = $1`, tenant)).To(ConsistOf(days.rows()))
+		Expect(text(ctx, `select distinct concat_ws(' ', day, sum(spend_usd), sum(prompt_tokens), sum(completion_tokens), sum(requests), sum(unpriced))
+			from cost_daily where tenant_id = $1 group by dimension, day`, tenant)).To(HaveLen(3), "each dimension adds up to the total")
+		Expect(text(ctx, `select day || ' ' || first_position || ' ' || last_position from cost_daily where tenant_id = $1 and dimension = 'total'`, tenant)).
+			To(ConsistOf(text(ctx, `select (started_at at time zone 'UTC')::date || ' ' || min(recorded_position) || ' ' || max(recorded_position)
+				from token_ledger where tenant_id = $1 group by (started_at at time zone 'UTC')::date`, tenant)))
 		Expect(text(ctx, `select key || '|' || sum(executions) from cost_daily where tenant_id = $1 and dimension = 'agent' group by key`, tenant)).
 			To(ConsistOf(text(ctx, `select coalesce(agent_id, '') || '|' || count(distinct execution_id) from token_ledger where tenant_id = $1 group by coalesce(agent_id, '')`, tenant)))
 		Expect(text(ctx, `select distinct tableoid::regclass::text from token_ledger`)).To(ConsistOf("token_ledger_2026_02", "token_ledger_2026_03"))
@@ -144,12 +227,58 @@ var _ = Describe("the ledger projection", Label("postgres"), func() {
 		Expect(text(ctx, `select distinct tableoid::regclass::text from token_ledger`)).To(ConsistOf("token_ledger_other", "token_ledger_2026_03"))
 	})
 
+	It("leaves out what consumed nothing and did not succeed, and what no provider has heard of", func() {
+		consumed := domain.Tokens{Reasoning: 1}
+		for _, one := range []struct {
+			call usage.Recorded
+			want bool
+		}{
+			{usage.Recorded{Outcome: usage.Succeeded}, true},
+			{usage.Recorded{Outcome: usage.Failed}, false},
+			{usage.Recorded{Outcome: usage.Failed, Attempts: []usage.Attempt{{Outcome: "timeout"}}}, false},
+			{usage.Recorded{Outcome: usage.Failed, Attempts: []usage.Attempt{{Outcome: "timeout", Tokens: consumed}}}, true},
+			{usage.Recorded{Outcome: usage.Failed, Attempts: []usage.Attempt{{Outcome: "timeout", CostUSD: "0.0000000000"}}}, true},
+			{usage.Recorded{Outcome: usage.Cancelled, Tokens: consumed}, true},
+			{usage.Recorded{Outcome: usage.Incomplete, Unpriced: true}, true},
+			{usage.Recorded{Outcome: usage.Refused}, false},
+			{usage.Recorded{Outcome: usage.Refused, Suppressed: 9, Unpriced: true}, false},
+		} {
+			Expect(projections.Ledgered(&one.call)).To(Equal(one.want), "%+v", one.call)
+		}
+	})
+
+	It("keeps what is known of a call of which not everything is", func() {
+		call := usage.Recorded{
+			CallID: uuid.NewString(), Outcome: usage.Succeeded, Model: "novel", Tokens: domain.Tokens{Output: 5}, Unpriced: true, CostUSD: "0.5000000000",
+			Attempts: []usage.Attempt{{Model: "gpt-4o", Tokens: domain.Tokens{Input: 7}, CostUSD: "0.5000000000"}, {Model: "novel"}},
+		}
+		booked, err := projections.CallOf(&call, 1, time.Now())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(booked).To(And(HaveField("Priced", false), HaveField("Known", true), HaveField("Cost", domain.USD/2), HaveField("Tokens", domain.Tokens{Input: 7, Output: 5})))
+		Expect(booked.Answer).To(And(HaveField("Priced", false), HaveField("Cost", domain.Amount(0)), HaveField("Tokens", call.Tokens)))
+		Expect(booked.GivenUp).To(ConsistOf(And(HaveField("Priced", true), HaveField("Cost", domain.USD/2))))
+
+		By("taking the other one for the one without a price")
+		call.Model, call.Price, call.CostUSD = "gpt-4o", json.RawMessage(`{}`), "0.2000000000"
+		call.Attempts = []usage.Attempt{{Model: "novel", Tokens: domain.Tokens{Input: 7}}, {Model: "gpt-4o"}}
+		booked, err = projections.CallOf(&call, 1, time.Now())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(booked).To(And(HaveField("Priced", false), HaveField("Known", true), HaveField("Answer.Priced", true), HaveField("Answer.Cost", domain.USD/5)))
+		Expect(booked.GivenUp).To(ConsistOf(HaveField("Priced", false)))
+		Expect(booked.GivenUpJSON()).To(MatchJSON(`[{"provider_id":"","model":"novel","prompt_tokens":7,"completion_tokens":0,"cached_tokens":0,
+			"cache_write_tokens":0,"reasoning_tokens":0,"usage_source":"","cost_usd":null}]`))
+	})
+
 	It("is stopped by what can't be booked", func() {
 		for _, spoil := range []func(*usage.Recorded){
 			func(r *usage.Recorded) { r.CostUSD, r.Unpriced = "much", false },
 			func(r *usage.Recorded) { r.CallID = "one" },
 			func(r *usage.Recorded) { r.ProviderID = "openai" },
 			func(r *usage.Recorded) { r.KeyID = "mine" },
+			func(r *usage.Recorded) { r.Attempts[0].CostUSD = "1e99" },
+			func(r *usage.Recorded) { r.Attempts[0].CostUSD = "-1" },
+			func(r *usage.Recorded) { r.Attempts[0].CostUSD, r.Attempts[0].ProviderID = "0", "openai" },
+			func(r *usage.Recorded) { r.CostUSD, r.Attempts[0].CostUSD, r.Unpriced = "1", "1.0000000001", false },
 		} {
 			call := randomCall(rand.New(rand.NewPCG(1, 1)))
 			call.Outcome = usage.Succeeded

@@ -84,61 +84,6 @@ func dayOrTime(text string) (at time.Time, isDay, ok bool) {
 	return at.UTC(), false, err == nil
 }
 
-// Sources of sums: rows of (dimension, day, key, spend_usd, prompt_tokens, completion_tokens, requests, executions), of the
-// dimensions in $5, in the span from $2 until before $3.
-//
-// Differences of calls that were priced again are in both, as far as they were booked.
-//
-// dailySource has the sums of days, up to date; $4 must be null.
-const dailySource = `select dimension, day, key, spend_usd, prompt_tokens, completion_tokens, requests, executions from cost_daily
-		where tenant_id = $1 and dimension = any($5::text[]) and day >= ($2::timestamptz at time zone 'UTC')::date
-			and day < ($3::timestamptz at time zone 'UTC')::date and $4::bigint is null`
-
-// ledgerSource adds up the ledger itself, as far as it was recorded up to position $4, or all of it where that is null. It
-// reads each row once, whatever the number of dimensions.
-func ledgerSource(dimensions []string) string {
-	columns := map[string]string{"provider": "provider_id", "model": "model", "department": "department_id", "agent": "agent_id", "user": "user_id"}
-	var sets, names, keys strings.Builder
-	for _, dimension := range dimensions {
-		column, found := columns[dimension]
-		if !found {
-			sets.WriteString(", (day)")
-			continue
-		}
-		sets.WriteString(", (day, " + column + ")")
-		names.WriteString(" when grouping(" + column + ") = 0 then '" + dimension + "'")
-		keys.WriteString(" when grouping(" + column + ") = 0 then coalesce(" + column + "::text, '')")
-	}
-	return `select case` + names.String() + ` else 'total' end as dimension, day, case` + keys.String() + ` else '' end as key,
-			coalesce(sum(cost_usd), 0) as spend_usd, sum(prompt_tokens)::bigint as prompt_tokens, sum(completion_tokens)::bigint as completion_tokens,
-			sum(requests)::bigint as requests, 0::bigint as executions
-		from (
-			select (started_at at time zone 'UTC')::date as day, provider_id, model, department_id, agent_id, user_id, cost_usd, prompt_tokens, completion_tokens, 1 as requests
-			from token_ledger
-			where tenant_id = $1 and started_at >= $2 and started_at < $3 and ($4::bigint is null or recorded_position <= $4)
-			union all ` + adjustmentSource + `
-		) l
-		group by grouping sets (` + strings.TrimPrefix(sets.String(), ", ") + `)
-		union all
-		select 'agent', day, agent_id, 0, 0, 0, 0, 1 from cost_executions
-		where tenant_id = $1 and 'agent' = any($5::text[]) and day >= ($2::timestamptz at time zone 'UTC')::date
-			and day < ($3::timestamptz at time zone 'UTC')::date and ($4::bigint is null or first_position <= $4)`
-}
-
-// adjustmentSource has the differences that were booked up to position $4, all of them where that is null, in the columns that
-// ledgerSource adds up.
-const adjustmentSource = `select (started_at at time zone 'UTC')::date, provider_id, model, department_id, agent_id, user_id, difference_usd, 0, 0, 0
-			from cost_adjustments
-			where tenant_id = $1 and started_at >= $2 and started_at < $3 and ($4::bigint is null or recorded_position <= $4)`
-
-// sourceOf is what can answer for a span as of a position, nil for now.
-func sourceOf(s span, position *int64, dimensions []string) string {
-	if position == nil && s.wholeDays() {
-		return dailySource
-	}
-	return ledgerSource(dimensions)
-}
-
 // usdSum is a sum of money as PostgreSQL has it: a decimal with ten places, of any size.
 type usdSum string
 

@@ -72,7 +72,8 @@ func (c *Costs) GetCostBreakdown(ctx context.Context, request api.GetCostBreakdo
 	rows, err := query[shareRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with shares as (
 			select key, sum(spend_usd)::numeric(30, 10) as spend, sum(prompt_tokens)::bigint as prompt_tokens, sum(completion_tokens)::bigint as completion_tokens,
 				sum(requests)::bigint as requests
-			from (`+sourceOf(within, position, []string{dimension})+`) s group by key having sum(requests) > 0)
+			from (`+sourceOf(within, position, []string{dimension})+`) s group by key
+			having sum(requests) > 0 or sum(prompt_tokens) + sum(completion_tokens) > 0 or sum(spend_usd) <> 0)
 		select s.key, coalesce(p.name, s.key) as name, s.spend::text as spend, s.prompt_tokens, s.completion_tokens, s.requests, coalesce((
 			select max(c.position) from projection_checkpoints c where c.tenant_id = $1 and c.projection = 'ledger' and c.status <> 'rebuilding'), 0) as position
 		from shares s left join model_providers p on $6 and p.tenant_id = $1 and p.id::text = s.key

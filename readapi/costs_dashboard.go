@@ -44,10 +44,6 @@ type month struct {
 func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month, error) {
 	dimensions := []string{"total", "provider", "model", "department", "agent"}
 	wide := span{of.from.AddDate(0, 0, -baseline), of.until}
-	firstDay := `select min(day) from cost_daily where tenant_id = $1 and dimension = 'total'`
-	if position != nil {
-		firstDay = `select (min(started_at) at time zone 'UTC')::date from token_ledger where tenant_id = $1 and recorded_position <= $4`
-	}
 	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position, dimensions)+`), booked as (`+bookedSource(position)+`), sums as (
 			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, s.key) as name, sum(s.spend_usd)::numeric(30, 10) as spend,
 				sum(s.prompt_tokens + s.completion_tokens)::bigint as tokens, sum(s.executions)::bigint as executions
@@ -62,7 +58,9 @@ func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month,
 			union all
 			select 'closed', null, '', (select coalesce(sum(spend_usd), 0) from source where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date)
 				- (select coalesce(sum(spend), 0) from booked), 0, 0)
-		select dimension, day, name, spend::text as spend, tokens, executions, (`+firstDay+`) as first_day from sums
+		select dimension, day, name, spend::text as spend, tokens, executions, (
+				select min(day) from cost_daily where tenant_id = $1 and dimension = 'total' and ($4::bigint is null or first_position <= $4)) as first_day
+		from sums
 		order by sums.dimension, sums.day, sums.spend desc, sums.name collate "C"`,
 		wide.from, wide.until, position, dimensions, of.from)
 	if err != nil {

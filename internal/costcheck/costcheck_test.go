@@ -65,6 +65,9 @@ var _ = Describe("A check of costs", Label("postgres"), func() {
 				cost := domain.Amount(random.Int64N(int64(domain.USD)))
 				call.CostUSD, spend = cost.String(), spend+cost
 				kept++
+				if random.IntN(5) == 0 { // and somebody else was given up before
+					call.Attempts = []usage.Attempt{{ProviderID: call.CallID[:35] + "0", Model: "slow", Tokens: domain.Tokens{Input: 3}, Source: "estimated", CostUSD: (cost / 3).String()}}
+				}
 			}
 			event, err := eventcodec.New().Encode(usage.Stream(call.CallID), call)
 			Expect(err).NotTo(HaveOccurred())
@@ -138,16 +141,20 @@ var _ = Describe("A check of costs", Label("postgres"), func() {
 		Entry("a cost by the least there is", `update token_ledger set cost_usd = cost_usd + 0.0000000001 where tenant_id = 'acme' and recorded_position = (select max(recorded_position) from token_ledger where tenant_id = 'acme' and priced)`, 1, "cost_usd is"),
 		Entry("a user", `update token_ledger set user_id = 'eve' where ctid = (select ctid from token_ledger where tenant_id = 'acme' limit 1) and tableoid = (select tableoid from token_ledger where tenant_id = 'acme' limit 1)`, 1, `user_id is "eve" in the ledger`),
 		Entry("tokens and price", `update token_ledger set price = '{"input":2,"output":0.50}', cached_tokens = 1 where tenant_id = 'acme' and recorded_position = (select min(recorded_position) from token_ledger where tenant_id = 'acme' and price is not null)`, 2, "price is", "cached_tokens is"),
+		Entry("what an attempt cost that was given up", `update token_ledger set given_up = jsonb_set(given_up, '{0,cost_usd}', '"0.0000000001"') where tenant_id = 'acme' and recorded_position = (select min(recorded_position) from token_ledger where tenant_id = 'acme' and given_up is not null)`, 1, "given_up is"),
+		Entry("that an attempt was given up", `update token_ledger set given_up = null where tenant_id = 'acme' and recorded_position = (select min(recorded_position) from token_ledger where tenant_id = 'acme' and given_up is not null)`, 1, "given_up is empty"),
+		Entry("a model's sum", `update cost_daily set prompt_tokens = prompt_tokens + 1, unpriced = 7, last_position = last_position - 1 where tenant_id = 'acme' and dimension = 'model' and day = '2026-01-31' and key = 'slow'`, 3,
+			`model "slow": prompt_tokens is`, `model "slow": unpriced is`, `model "slow": last_position is`),
 		Entry("a lost row in the middle", `delete from token_ledger where tenant_id = 'acme' and recorded_position = (select recorded_position from token_ledger where tenant_id = 'acme' order by 1 offset 1000 limit 1)`, 1, "the ledger lacks call"),
 		Entry("the last row lost", `delete from token_ledger where tenant_id = 'acme' and recorded_position = (select max(recorded_position) from token_ledger where tenant_id = 'acme')`, 1, "the ledger lacks call"),
 		Entry("a row twice", `insert into token_ledger select tenant_id, started_at + interval '1 second', recorded_position, id, kind, outcome, execution_id, agent_id, provider_id, provider_type, model,
-			key_id, user_id, department_id, prompt_tokens, completion_tokens, total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, priced, price, cost_usd, occurred_at, created_at
+			key_id, user_id, department_id, prompt_tokens, completion_tokens, total_tokens, cached_tokens, cache_write_tokens, reasoning_tokens, priced, price, cost_usd, given_up, occurred_at, created_at
 			from token_ledger where tenant_id = 'acme' and recorded_position = (select min(recorded_position) from token_ledger where tenant_id = 'acme')`, 1, "the log has none there"),
 		Entry("a row behind the end", `update token_ledger set recorded_position = 99999 where tenant_id = 'acme' and recorded_position = (select max(recorded_position) from token_ledger where tenant_id = 'acme')`, 2, "position 99999: the ledger has call", "the ledger lacks call"),
 		Entry("a sum", `update cost_daily set spend_usd = spend_usd - 0.0000000001, requests = requests + 1 where tenant_id = 'acme' and dimension = 'user' and day = '2026-01-31' and key = 'u1'`, 2,
 			`2026-01-31, user "u1": spend_usd is`, `2026-01-31, user "u1": requests is`),
 		Entry("a lost sum", `delete from cost_daily where tenant_id = 'acme' and dimension = 'total' and day = '2026-02-01'`, 1, `2026-02-01, total "": the sums of days lack it`),
-		Entry("a sum of nothing", `insert into cost_daily values ('acme', 'agent', '2026-02-01', 'ghost', 5, 0, 0, 0, 0, 0, now())`, 1, `agent "ghost": the sums of days have 5.0000000000 USD`),
+		Entry("a sum of nothing", `insert into cost_daily values ('acme', 'agent', '2026-02-01', 'ghost', 5, 0, 0, 0, 0, 0, 1, 1, now())`, 1, `agent "ghost": the sums of days have 5.0000000000 USD`),
 		Entry("an execution's beginning", `update cost_executions set first_position = first_position + 1 where tenant_id = 'acme' and execution_id = 'e7'`, 1, `execution "e7" of agent "scout": first seen`),
 		Entry("a lost execution", `delete from cost_executions where tenant_id = 'acme' and execution_id = 'e7'`, 1, `execution "e7" of agent "scout": the table of executions lacks it`),
 		Entry("what is another tenant's", `update token_ledger set tenant_id = 'acme', recorded_position = 88888 where tenant_id = 'other' and recorded_position = (select min(recorded_position) from token_ledger where tenant_id = 'other')`, 1, "position 88888"),

@@ -32,6 +32,24 @@ type dayKey struct{ dimension, day, key string }
 type sums struct {
 	spend, adjusted                                    *big.Int
 	prompt, completion, requests, unpriced, executions int64
+	first, last                                        int64
+}
+
+// add adds shares of a call that is at a position.
+func (s *sums) add(position int64, shares ...projections.Share) {
+	for i := range shares {
+		share := &shares[i]
+		s.spend.Add(s.spend, big.NewInt(int64(share.Cost)))
+		s.prompt += share.Tokens.Input + share.Tokens.CacheRead + share.Tokens.CacheWrite
+		s.completion += share.Tokens.Output + share.Tokens.Reasoning
+		if !share.Priced {
+			s.unpriced++
+		}
+	}
+	if s.first == 0 {
+		s.first = position
+	}
+	s.last = position
 }
 
 type executionKey struct{ agent, id string }
@@ -45,26 +63,29 @@ func newFold() *fold {
 	return &fold{spend: new(big.Int), adjusted: new(big.Int), days: map[dayKey]*sums{}, executions: map[executionKey]execution{}}
 }
 
+// add counts a call. Where it was answered it is a request; its shares count where they were consumed.
 func (f *fold) add(call *projections.Call) {
 	f.calls++
-	cost := new(big.Int)
-	if call.Priced {
-		cost.SetInt64(int64(call.Cost))
-	} else {
+	if !call.Priced {
 		f.unpriced++
 	}
-	f.spend.Add(f.spend, cost)
+	f.spend.Add(f.spend, big.NewInt(int64(call.Cost)))
 	day := call.StartedAt.UTC().Format(time.DateOnly)
+	shares := append([]projections.Share{call.Answer}, call.GivenUp...)
 	for dimension, key := range map[string]string{
-		"total": "", "provider": id(call.Provider), "model": call.Model, "department": call.Department, "agent": call.Agent, "user": call.User, "key": id(call.Key),
+		"total": "", "department": call.Department, "agent": call.Agent, "user": call.User, "key": id(call.Key),
 	} {
 		into := f.day(dayKey{dimension, day, key})
-		into.spend.Add(into.spend, cost)
-		into.prompt += call.Tokens.Prompt()
-		into.completion += call.Tokens.Completion()
 		into.requests++
-		if !call.Priced {
-			into.unpriced++
+		into.add(call.Position, shares...)
+	}
+	for i := range shares {
+		for dimension, key := range map[string]string{"provider": id(shares[i].Provider), "model": shares[i].Model} {
+			into := f.day(dayKey{dimension, day, key})
+			into.add(call.Position, shares[i])
+			if i == 0 {
+				into.requests++
+			}
 		}
 	}
 	if call.ExecutionID == "" {
@@ -112,16 +133,17 @@ func (f *fold) day(key dayKey) *sums {
 }
 
 // values are the columns of sums as text.
-func (s *sums) values() [7]string {
+func (s *sums) values() [9]string {
 	return [...]string{
-		decimal(s.spend), number(s.prompt), number(s.completion), number(s.requests), number(s.unpriced), number(s.executions), decimal(s.adjusted),
+		decimal(s.spend), number(s.prompt), number(s.completion), number(s.requests), number(s.unpriced), number(s.executions), number(s.first), number(s.last),
+		decimal(s.adjusted),
 	}
 }
 
 // checkDays holds cost_daily against the fold.
 func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select dimension, day::text, key, spend_usd::text, prompt_tokens::text, completion_tokens::text, requests::text, unpriced::text,
-		executions::text, adjusted_usd::text from cost_daily where tenant_id = $1 order by dimension, day, key`, c.tenant)
+		executions::text, first_position::text, last_position::text, adjusted_usd::text from cost_daily where tenant_id = $1 order by dimension, day, key`, c.tenant)
 	if err != nil {
 		return fmt.Errorf("read the sums of days: %w", err)
 	}
@@ -129,8 +151,8 @@ func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 	left := maps.Clone(c.fold.days)
 	for rows.Next() {
 		var key dayKey
-		var have [7]string
-		if err := rows.Scan(&key.dimension, &key.day, &key.key, &have[0], &have[1], &have[2], &have[3], &have[4], &have[5], &have[6]); err != nil {
+		var have [9]string
+		if err := rows.Scan(&key.dimension, &key.day, &key.key, &have[0], &have[1], &have[2], &have[3], &have[4], &have[5], &have[6], &have[7], &have[8]); err != nil {
 			return fmt.Errorf("read the sums of days: %w", err)
 		}
 		c.compareDay(key, have, left[key])
@@ -145,13 +167,13 @@ func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func (c *check) compareDay(key dayKey, have [7]string, want *sums) {
+func (c *check) compareDay(key dayKey, have [9]string, want *sums) {
 	if want == nil {
 		c.differf("%s: the sums of days have %s USD, and the log has no calls there", key, have[0])
 		return
 	}
 	expected := want.values()
-	for i, column := range []string{"spend_usd", "prompt_tokens", "completion_tokens", "requests", "unpriced", "executions", "adjusted_usd"} {
+	for i, column := range []string{"spend_usd", "prompt_tokens", "completion_tokens", "requests", "unpriced", "executions", "first_position", "last_position", "adjusted_usd"} {
 		if have[i] != expected[i] {
 			c.differf("%s: %s is %s in the sums of days, and the log comes to %s", key, column, have[i], expected[i])
 		}

@@ -20,14 +20,14 @@ import (
 const columns = `id::text, (extract(epoch from started_at) * 1000000)::bigint::text, (extract(epoch from occurred_at) * 1000000)::bigint::text,
 	(extract(epoch from created_at) * 1000000)::bigint::text, kind, outcome, coalesce(execution_id, ''), coalesce(agent_id, ''), coalesce(provider_id::text, ''),
 	provider_type, model, coalesce(key_id::text, ''), user_id, coalesce(department_id, ''), prompt_tokens::text, completion_tokens::text, total_tokens::text,
-	cached_tokens::text, cache_write_tokens::text, reasoning_tokens::text, priced::text, coalesce(cost_usd::text, ''), coalesce(price::text, '')`
+	cached_tokens::text, cache_write_tokens::text, reasoning_tokens::text, priced::text, coalesce(cost_usd::text, ''), coalesce(price::text, ''), coalesce(given_up::text, '')`
 
 // names are the names of columns.
 func names() []string {
 	return []string{
 		"id", "started_at", "occurred_at", "created_at", "kind", "outcome", "execution_id", "agent_id", "provider_id", "provider_type", "model", "key_id",
 		"user_id", "department_id", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-		"priced", "cost_usd", "price",
+		"priced", "cost_usd", "price", "given_up",
 	}
 }
 
@@ -35,13 +35,13 @@ func names() []string {
 func expected(call *projections.Call) []string {
 	micros := func(at time.Time) string { return number(at.UnixMicro()) }
 	cost, t := "", call.Tokens
-	if call.Priced {
+	if call.Known {
 		cost = call.Cost.String()
 	}
 	return []string{
 		call.ID.String(), micros(call.StartedAt), micros(call.RecordedAt), micros(call.RecordedAt), call.Kind, call.Outcome, call.ExecutionID, call.Agent,
-		id(call.Provider), call.ProviderType, call.Model, id(call.Key), call.User, call.Department, number(t.Prompt()), number(t.Completion()), number(t.Total()),
-		number(t.CacheRead), number(t.CacheWrite), number(t.Reasoning), strconv.FormatBool(call.Priced), cost, string(call.Price),
+		id(call.Answer.Provider), call.ProviderType, call.Answer.Model, id(call.Key), call.User, call.Department, number(t.Prompt()), number(t.Completion()), number(t.Total()),
+		number(t.CacheRead), number(t.CacheWrite), number(t.Reasoning), strconv.FormatBool(call.Priced), cost, string(call.Price), call.GivenUpJSON(),
 	}
 }
 
@@ -67,7 +67,8 @@ type difference struct{ column, have, want string }
 func (r *row) differences(call *projections.Call) (found []difference) {
 	want := expected(call)
 	for i, name := range names() {
-		if r.columns[i] != want[i] && (name != "price" || !sameJSON(r.columns[i], want[i])) {
+		isJSON := name == "price" || name == "given_up"
+		if r.columns[i] != want[i] && (!isJSON || !sameJSON(r.columns[i], want[i])) {
 			found = append(found, difference{name, shown(r.columns[i]), shown(want[i])})
 		}
 	}

@@ -32,6 +32,19 @@ func (p Process) benchCommand() *cobra.Command {
 	appends.Flags().IntVar(&seconds, "seconds", 0, "seconds of each of the five rounds of each variant")
 	verify := flags(&cobra.Command{Use: "verify", Short: "Verification beside COPY TO STDOUT of the same rows", Args: cobra.NoArgs, RunE: run(bench.Verify)})
 	project := flags(&cobra.Command{Use: "project", Short: "Catch-up and lag of the provider projections beside COPY", Args: cobra.NoArgs, RunE: run(bench.Project)})
+	var rows, events int
+	costs := flags(&cobra.Command{
+		Use: "costs [--events N] [--rows N] [--seconds S]", Short: "Rebuild of the ledger beside COPY, reading costs, reserving from budgets",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.measure(cmd.Context(), bench.Config{
+				Duration: time.Duration(seconds) * time.Second, JSON: asJSON, Out: p.Stdout, Progress: p.Stderr, Events: events, Rows: rows,
+			}, []int{0}, []func(context.Context, bench.Config) error{bench.Costs})
+		},
+	})
+	costs.Flags().IntVar(&events, "events", 0, "calls in the log that is rebuilt from (default 200,000)")
+	costs.Flags().IntVar(&rows, "rows", 0, "calls of the month that is read (default 1,000,000)")
+	costs.Flags().IntVar(&seconds, "seconds", 0, "seconds of each of the five rounds of each read (default 5)")
 	var calls bench.GatewayConfig
 	var callSeconds float64
 	gateway := flags(&cobra.Command{
@@ -47,12 +60,12 @@ func (p Process) benchCommand() *cobra.Command {
 	gateway.Flags().IntVar(&calls.Rounds, "rounds", 0, "rounds (default 5)")
 	gateway.Flags().IntVar(&calls.Streams, "streams", 0, "streams open at once (default 1000)")
 	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		if err := run(bench.Append, bench.Verify, bench.Project)(cmd, args); err != nil {
+		if err := run(bench.Append, bench.Verify, bench.Project, bench.Costs)(cmd, args); err != nil {
 			return err
 		}
 		return p.measureGateway(cmd.Context(), bench.GatewayConfig{}, asJSON)
 	}})
-	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, gateway, all)
+	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, costs, gateway, all)
 }
 
 // measureGateway measures a child Archon of this same program.
