@@ -56,9 +56,6 @@ func (r *Repricings) Run(ctx context.Context, caller Caller, id string) error {
 		if err == nil && !run.state.Completed {
 			err = run.toEnd(ctx)
 		}
-		if err == nil {
-			err = run.recount(ctx)
-		}
 		return err
 	})
 }
@@ -123,6 +120,9 @@ func (r *repricing) toEnd(ctx context.Context) error {
 			return fmt.Errorf("find the calls to price again: %w", err)
 		}
 		if len(chunk) == 0 {
+			if err := r.recount(ctx); err != nil {
+				return err
+			}
 			return r.write(ctx, map[string]int64{}, domain.To{
 				Stream: costs.RepricingStream(r.state.Requested.RepricingID), Event: costs.RepricingCompleted{RepricingID: r.state.Requested.RepricingID, Found: found},
 			})
@@ -139,7 +139,7 @@ func (r *repricing) toEnd(ctx context.Context) error {
 	}
 }
 
-// recount has budgets counted anew. It comes after the end, so that it is done again where it was not.
+// recount has budgets counted anew. It comes before the end, so that whoever sees that can rely on it.
 func (r *repricing) recount(ctx context.Context) error {
 	if r.Recount == nil || r.state.Requested.DryRun {
 		return nil

@@ -39,6 +39,8 @@ const (
 	breakdownPath   = "/api/v1/cost/breakdown"
 	forecastPath    = "/api/v1/cost/forecast"
 	exportPath      = "/api/v1/cost/export"
+	repricePath     = "/api/v1/cost/reprice"
+	repricingsPath  = "/api/v1/cost/repricings"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.
