@@ -117,98 +117,109 @@ func (s *Scanner) OptionalInteger(name string) int64 {
 	return s.Integer()
 }
 
-// Peek is the next byte, 0 where there is none.
-func (s *Scanner) Peek() byte {
-	if s.failed || len(s.rest) == 0 {
-		return 0
-	}
-	return s.rest[0]
-}
-
-// maxScanDepth bounds how deep Value goes.
-const maxScanDepth = 64
-
 // Value reads any value but null, which stays a part of the data. It has been found to be JSON, and may have escapes.
 func (s *Scanner) Value() []byte {
-	before := s.rest
-	if s.Peek() == 'n' {
-		s.failed = true
+	end := bad
+	if !s.failed && len(s.rest) > 0 && s.rest[0] != 'n' {
+		end = skipValue(s.rest, 0, maxScanDepth)
 	}
-	s.value(maxScanDepth)
-	if s.failed {
+	if end == bad {
+		s.failed = true
 		return nil
 	}
-	return before[:len(before)-len(s.rest)]
+	value := s.rest[:end]
+	s.rest = s.rest[end:]
+	return value
 }
 
-func (s *Scanner) value(depth int) {
-	switch s.Peek() {
-	case '{', '[':
-		if depth == 0 {
-			s.failed = true
-			return
-		}
-		s.list(depth)
+// The functions that skip take where something begins and return where it ends, or bad where it is not JSON or has space
+// in it. Values that are only kept are most of an event, so this is where its time goes.
+const bad = -1
+
+// maxScanDepth bounds how deep values may lie in each other.
+const maxScanDepth = 64
+
+func skipValue(data []byte, at, depth int) int {
+	if at >= len(data) {
+		return bad
+	}
+	switch data[at] {
 	case '"':
-		s.skipText()
+		return skipText(data, at)
+	case '{':
+		return skipList(data, at, depth, '}')
+	case '[':
+		return skipList(data, at, depth, ']')
 	case 't':
-		s.Literal("true")
+		return skipWord(data, at, "true")
 	case 'f':
-		s.Literal("false")
+		return skipWord(data, at, "false")
 	case 'n':
-		s.Literal("null")
-	default:
-		s.skipNumber()
+		return skipWord(data, at, "null")
 	}
+	return skipNumber(data, at)
 }
 
-// list reads an array or an object.
-func (s *Scanner) list(depth int) {
-	ends, named := "]", s.rest[0] == '{'
-	if named {
-		ends = "}"
+func skipWord(data []byte, at int, word string) int {
+	if end := at + len(word); end <= len(data) && string(data[at:end]) == word {
+		return end
 	}
-	s.rest = s.rest[1:]
-	if s.Has(ends) {
-		return
+	return bad
+}
+
+// skipList reads an array or an object, up to what ends it.
+func skipList(data []byte, at, depth int, ends byte) int {
+	if at++; at < len(data) && data[at] == ends {
+		return at + 1
 	}
-	for !s.failed {
-		if named {
-			s.skipText()
-			s.Literal(":")
+	for depth > 0 {
+		if ends == '}' {
+			at = skipText(data, at)
+			if at == bad || at >= len(data) || data[at] != ':' {
+				return bad
+			}
+			at++
 		}
-		s.value(depth - 1)
-		if s.Has(ends) {
-			return
+		at = skipValue(data, at, depth-1)
+		if at == bad || at >= len(data) {
+			return bad
 		}
-		s.Literal(",")
+		switch data[at] {
+		case ends:
+			return at + 1
+		case ',':
+			at++
+		default:
+			return bad
+		}
 	}
+	return bad
 }
 
 // skipText reads a string, whatever is in it.
-func (s *Scanner) skipText() {
-	if s.Peek() != '"' {
-		s.failed = true
-		return
+func skipText(data []byte, at int) int {
+	if at >= len(data) || data[at] != '"' {
+		return bad
 	}
-	for i := 1; i < len(s.rest); i++ {
-		switch c := s.rest[i]; {
+	for at++; at < len(data); at++ {
+		c := data[at]
+		if c > '"' && c != '\\' {
+			continue
+		}
+		switch {
 		case c == '"':
-			s.rest = s.rest[i+1:]
-			return
+			return at + 1
 		case c < ' ':
-			s.failed = true
-			return
+			return bad
 		case c == '\\':
-			length := escapeLength(s.rest[i:])
+			length := escapeLength(data[at:])
 			if length == 0 {
-				s.failed = true
-				return
+				return bad
 			}
-			i += length - 1
+			at += length - 1
 		}
 	}
-	s.failed = true
+	return bad
 }
 
 // escapeLength is how long the escape is that text begins with, 0 where it is none.
@@ -235,33 +246,40 @@ func escapeLength(text []byte) int {
 }
 
 // skipNumber reads a number of any size.
-func (s *Scanner) skipNumber() {
-	s.Has("-")
-	if !s.Has("0") {
-		s.skipDigits()
+func skipNumber(data []byte, at int) int {
+	has := func(c byte) bool { return at < len(data) && data[at] == c }
+	if has('-') {
+		at++
 	}
-	if s.Has(".") {
-		s.skipDigits()
+	if has('0') {
+		at++
+	} else if at = skipDigits(data, at); at == bad {
+		return bad
 	}
-	if s.Has("e") || s.Has("E") {
-		if !s.Has("+") {
-			s.Has("-")
+	if has('.') {
+		if at = skipDigits(data, at+1); at == bad {
+			return bad
 		}
-		s.skipDigits()
 	}
+	if has('e') || has('E') {
+		if at++; has('+') || has('-') {
+			at++
+		}
+		return skipDigits(data, at)
+	}
+	return at
 }
 
 // skipDigits reads one digit or more.
-func (s *Scanner) skipDigits() {
-	length := 0
-	for length < len(s.rest) && isDigit(s.rest[length]) {
-		length++
+func skipDigits(data []byte, at int) int {
+	begins := at
+	for at < len(data) && isDigit(data[at]) {
+		at++
 	}
-	if length == 0 {
-		s.failed = true
-		return
+	if at == begins {
+		return bad
 	}
-	s.rest = s.rest[length:]
+	return at
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

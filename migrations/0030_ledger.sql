@@ -46,6 +46,33 @@ comment on column token_ledger.price is 'The price that was used for the attempt
 comment on column token_ledger.given_up is 'What attempts consumed and cost that ended without an answer, a list with the fields of this table; null in nearly all rows. Tokens and cost of the row hold it.';
 comment on column token_ledger.created_at is 'When the call was recorded, like occurred_at.';
 
+-- A row on its way to the table, which it shares its names with; price_no counts from 1 in a list beside the rows.
+create type ledger_row as (
+  started_at         timestamptz,
+  recorded_position  bigint,
+  id                 uuid,
+  kind               text,
+  outcome            text,
+  execution_id       text,
+  agent_id           text,
+  provider_id        uuid,
+  provider_type      text,
+  model              text,
+  key_id             uuid,
+  user_id            text,
+  department_id      text,
+  prompt_tokens      bigint,
+  completion_tokens  bigint,
+  cached_tokens      bigint,
+  cache_write_tokens bigint,
+  reasoning_tokens   bigint,
+  price_no           bigint,
+  priced             boolean,
+  cost_usd           numeric,
+  given_up           text,
+  recorded_at        timestamptz
+);
+
 alter table token_ledger enable row level security;
 alter table token_ledger force  row level security;
 create policy tenant_isolation on token_ledger using (tenant_id = current_setting('app.tenant_id', true));
@@ -153,3 +180,4 @@ drop table cost_executions;
 drop table cost_daily;
 drop function ledger_months(date, date);
 drop table token_ledger;
+drop type ledger_row;

@@ -15,7 +15,10 @@ const LedgerName = "ledger"
 // batch, in the order of its primary key, and once more where there are differences.
 type Ledger struct{}
 
-var _ Folder = Ledger{}
+var (
+	_ Folder   = Ledger{}
+	_ rowTaker = Ledger{}
+)
 
 // Name implements Projector.
 func (Ledger) Name() string { return LedgerName }
@@ -27,6 +30,9 @@ func (Ledger) Version() int { return 1 }
 func (Ledger) Handles() []string {
 	return []string{usage.Recorded{}.EventType(), costs.CallRepriced{}.EventType()}
 }
+
+// RowType implements rowTaker.
+func (Ledger) RowType() string { return ledgerRowType }
 
 // Project implements Projector.
 func (l Ledger) Project(events []Event, out *Statements) error {
@@ -44,7 +50,7 @@ func (l Ledger) Project(events []Event, out *Statements) error {
 
 // Fold implements Folder.
 func (Ledger) Fold() Fold {
-	return &ledgerFold{days: map[dayKey]*daySum{}, executions: map[executionKey]*firstCall{}}
+	return &ledgerFold{rows: newLedgerRows(0), days: map[dayKey]*daySum{}, executions: map[executionKey]*firstCall{}}
 }
 
 type ledgerFold struct {
@@ -59,8 +65,6 @@ type ledgerFold struct {
 
 // Bytes that a row of a kind takes in memory, about.
 const (
-	ledgerRowBytes    = 640
-	givenUpBytes      = 320
 	daySumBytes       = 200
 	executionRowBytes = 200
 )
@@ -81,8 +85,9 @@ func (f *ledgerFold) Add(event *Event) error {
 		return fmt.Errorf("project position %d: %w", event.Position, err)
 	}
 	f.tenant = event.Tenant
+	before := len(f.rows.rows.elements)
 	f.rows.add(&call)
-	f.held += ledgerRowBytes + len(call.Price) + len(call.GivenUp)*givenUpBytes
+	f.held += len(f.rows.rows.elements) - before
 	f.sum(&call)
 	return nil
 }
@@ -95,7 +100,7 @@ func (f *ledgerFold) Bytes() int {
 // Part implements Fold.
 func (f *ledgerFold) Part(out *Statements) {
 	f.rows.write(f.tenant, out)
-	f.rows = ledgerRows{}
+	f.rows = newLedgerRows(len(f.rows.rows.elements)) // the next part has about as many
 	f.adjusted.writeRows(out)
 }
 

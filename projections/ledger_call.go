@@ -200,7 +200,7 @@ func (c *Call) GivenUpJSON() string {
 			CachedTokens: one.Tokens.CacheRead, CacheWriteTokens: one.Tokens.CacheWrite, ReasoningTokens: one.Tokens.Reasoning, Source: one.Source,
 		}
 		if one.Priced {
-			list[i].CostUSD = nullable(one.Cost.String())
+			list[i].CostUSD = new(one.Cost.String())
 		}
 	}
 	encoded, err := json.Marshal(list)

@@ -267,3 +267,19 @@ func (s *adjustments) writeDays(out *Statements) {
 		where c.tenant_id = $1 and c.dimension = u.dimension and c.day = u.day and c.key = u.key`,
 		s.tenant, dimensions, days, keys, dollars, rests, unpriced)
 }
+
+// encodableID is an id, or null, in the form that pgx encodes without reflection.
+func encodableID(id *uuid.UUID) pgtype.UUID {
+	if id == nil {
+		return pgtype.UUID{}
+	}
+	return pgtype.UUID{Bytes: *id, Valid: true}
+}
+
+// nullable is nil for no text.
+func nullable(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

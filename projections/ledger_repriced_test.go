@@ -160,13 +160,14 @@ var _ = Describe("the ledger projection of calls that were priced again", Label(
 		}
 		differences := 0
 		for i, event := range log {
-			if _, is := event.Payload.(costs.CallRepriced); is {
-				differences++
-			}
+			_, is := event.Payload.(costs.CallRepriced)
 			event.Payload = projections.Pointer(event.Payload)
 			before := fold.Bytes()
 			Expect(fold.Add(&event)).To(Succeed())
-			Expect(fold.Bytes()).To(BeNumerically(">", before+500))
+			if is {
+				differences++
+				Expect(fold.Bytes()).To(BeNumerically(">", before+500))
+			}
 			if i%20 == 19 {
 				part(fold.Part)
 			}

@@ -292,7 +292,7 @@ var _ = Describe("the ledger projection", Label("postgres"), func() {
 		inserted := func(out *projections.Statements) (rows int) {
 			for sql, args := range out.All() {
 				if strings.HasPrefix(sql, "insert into token_ledger") {
-					rows += len(args[1].([]uuid.UUID))
+					rows += projections.RecordsIn(args[1])
 				}
 			}
 			return rows

@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -12,7 +11,8 @@ import (
 // that knows its form; anything else takes the ordinary way.
 func (r *Recorded) UnmarshalJSON(data []byte) error {
 	in := domain.Scan(data)
-	var read Recorded
+	read := *r
+	read.Reset()
 	read.scan(&in)
 	if in.Done() {
 		*r = read
@@ -23,6 +23,11 @@ func (r *Recorded) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("decode a call: %w", err)
 	}
 	return nil
+}
+
+// Reset makes it the zero call, and keeps the memory that it has for the next one, as a decoder that reuses it wants.
+func (r *Recorded) Reset() {
+	*r = Recorded{Attempts: r.Attempts[:0], Decision: r.Decision[:0], RawUsage: r.RawUsage[:0], Price: r.Price[:0]}
 }
 
 func (r *Recorded) scan(in *domain.Scanner) {
@@ -48,14 +53,14 @@ func (r *Recorded) scan(in *domain.Scanner) {
 	r.Status = int(in.Integer())
 	r.Code = string(in.OptionalText(`,"code":`))
 	in.Literal(`,"attempts":`)
-	r.Attempts = scanAttempts(in)
-	r.Decision = scanRaw(in, `,"decision":`)
+	r.Attempts = scanAttempts(in, r.Attempts)
+	r.Decision = scanRaw(in, `,"decision":`, r.Decision)
 	in.Literal(`,"tokens":`)
 	r.Tokens = scanTokens(in)
 	in.Literal(`,"usage_source":`)
 	r.Source = string(in.Text())
-	r.RawUsage = scanRaw(in, `,"usage_raw":`)
-	r.Price = scanRaw(in, `,"price":`)
+	r.RawUsage = scanRaw(in, `,"usage_raw":`, r.RawUsage)
+	r.Price = scanRaw(in, `,"price":`, r.Price)
 	r.CostUSD = string(in.OptionalText(`,"cost_usd":`))
 	r.Unpriced = in.Has(`,"unpriced":`) && in.Boolean()
 	in.Literal(`,"latency_us":`)
@@ -65,12 +70,14 @@ func (r *Recorded) scan(in *domain.Scanner) {
 	in.Literal(`}`)
 }
 
-func scanAttempts(in *domain.Scanner) []Attempt {
+func scanAttempts(in *domain.Scanner, attempts []Attempt) []Attempt {
 	if in.Has("null") {
-		return nil
+		return attempts
 	}
 	in.Literal("[")
-	attempts := []Attempt{}
+	if attempts == nil {
+		attempts = []Attempt{}
+	}
 	if in.Has("]") {
 		return attempts
 	}
@@ -120,10 +127,10 @@ func scanTokens(in *domain.Scanner) (t domain.Tokens) {
 	return t
 }
 
-// scanRaw reads a value that comes with its name, if it does, and copies it.
-func scanRaw(in *domain.Scanner, name string) json.RawMessage {
+// scanRaw copies a value that comes with its name, if it does.
+func scanRaw(in *domain.Scanner, name string, to json.RawMessage) json.RawMessage {
 	if !in.Has(name) {
-		return nil
+		return to
 	}
-	return bytes.Clone(in.Value())
+	return append(to, in.Value()...)
 }

@@ -103,3 +103,20 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func TestACallThatIsDecodedAgainHasNothingOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	var got usage.Recorded
+	for _, want := range []usage.Recorded{full(), {CallID: "c", Attempts: []usage.Attempt{{Model: "m"}}}, full()} {
+		if err := got.UnmarshalJSON(encode(t, want)); err != nil {
+			t.Fatal(err)
+		}
+		if string(encode(t, got)) != string(encode(t, want)) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	got.Reset()
+	if string(encode(t, got)) != string(encode(t, usage.Recorded{Attempts: []usage.Attempt{}})) {
+		t.Errorf("%+v after a reset", got)
+	}
+}

@@ -48,6 +48,15 @@ func Costs(ctx context.Context, config Config) (err error) {
 	return config.write(environment, append(append(results, reads...), reservations...))
 }
 
+// alone measures variants that do not do what the first one of all does, so that they have no ratio to it.
+func (c Config) alone(ctx context.Context, scratch *Scratch, variants []variant) ([]Result, error) {
+	results, err := c.interleave(ctx, "costs", scratch, variants)
+	for i := range results {
+		results[i].alone = true
+	}
+	return results, err
+}
+
 // rebuildCosts measures a rebuild beside COPY.
 func (c Config) rebuildCosts(ctx context.Context, scratch *Scratch) ([]Result, error) {
 	const step = 10 * time.Second

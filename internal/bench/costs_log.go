@@ -15,14 +15,14 @@ import (
 
 // What the calls of the log are of: so many of each.
 const (
-	callProviders   = 6
+	callProviders   = 4
 	callModels      = 8
 	callDepartments = 20
 	callAgents      = 40
 	callUsers       = 500
 	callKeys        = 60
-	// executionCalls is how many calls an execution of an agent has; every other call belongs to one.
-	executionCalls = 5
+	// executionCalls is how many calls there are between the beginnings of two executions; every other call belongs to one.
+	executionCalls = 10
 	// failovers is of how many calls one was given up by another provider first, at a cost.
 	failovers = 100
 )

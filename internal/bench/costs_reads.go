@@ -64,17 +64,17 @@ func (c Config) readCosts(ctx context.Context, scratch *Scratch) ([]Result, erro
 		read call
 	}{
 		{"dashboard", r.dashboard(nil)},
-		{"dashboard as_of the middle of the month", r.dashboard(new(from.Add(until.Sub(from) / 2)))}, //nolint:mnd // half
-		{"dashboard as_of an hour ago", r.dashboard(new(until.Add(-2 * time.Hour)))},                 //nolint:mnd // now is an hour before the end
+		{"dashboard, as_of mid-month", r.dashboard(new(from.Add(until.Sub(from) / 2)))}, //nolint:mnd // half
+		{"dashboard, as_of an hour ago", r.dashboard(new(until.Add(-2 * time.Hour)))},                 //nolint:mnd // now is an hour before the end
 		{"breakdown", r.breakdown(nil)},
-		{"breakdown since a moment", r.breakdown(new(from.Add(36 * time.Hour).Format(time.RFC3339)))}, //nolint:mnd // noon of the second day
+		{"breakdown since a noon", r.breakdown(new(from.Add(36 * time.Hour).Format(time.RFC3339)))}, //nolint:mnd // noon of the second day
 		{"select 1", r.nothing},
 	} {
 		variants = append(variants, variant{name: one.name, callers: 1, measure: func(ctx context.Context) (measurement, error) {
 			return drive(ctx, c.Duration, []call{one.read})
 		}})
 	}
-	return c.interleave(ctx, "costs", scratch, variants)
+	return c.alone(ctx, scratch, variants)
 }
 
 // reader reads costs through the handlers, up to the bytes of an answer.

@@ -26,7 +26,7 @@ func (c Config) reserveCosts(ctx context.Context, scratch *Scratch) (results []R
 	}
 	defer func() { err = errors.Join(err, local.Close()) }()
 	budgets := budget.New(local.Client(), nil)
-	results, err = c.interleave(ctx, "costs", scratch, []variant{
+	return c.alone(ctx, scratch, []variant{
 		{name: "reserve, " + local.Kind(), callers: 1, measure: func(ctx context.Context) (measurement, error) {
 			return reserve(ctx, budgets, c.Duration)
 		}},
@@ -34,7 +34,6 @@ func (c Config) reserveCosts(ctx context.Context, scratch *Scratch) (results []R
 			return drive(ctx, c.Duration, []call{func(ctx context.Context) (int64, error) { return 1, ping(ctx, local.Client()) }})
 		}},
 	})
-	return results, err
 }
 
 func ping(ctx context.Context, client *redis.Client) error {
