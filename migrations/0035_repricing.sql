@@ -54,6 +54,15 @@ create policy tenant_isolation on cost_adjustments using (tenant_id = current_se
 grant select on cost_adjustments to archon_app, archon_reader;
 grant select, insert, update, delete on cost_adjustments to archon_worker;
 
+-- Every amount that counts, a row each: what was recorded of a call, and each difference that was booked for it since. What a span of
+-- time cost as of a position is the sum of the rows up to that position, whoever asks; what it cost is the sum of all.
+create view cost_entries with (security_invoker = true) as
+  select tenant_id, started_at, recorded_position, department_id, agent_id, user_id, key_id, cost_usd from token_ledger where cost_usd is not null
+  union all
+  select tenant_id, started_at, recorded_position, department_id, agent_id, user_id, key_id, difference_usd from cost_adjustments;
+comment on view cost_entries is 'What was recorded of calls, and the differences that were booked because they were priced again.';
+grant select on cost_entries to archon_app, archon_worker, archon_reader;
+
 -- What the differences of a day's calls come to, by the day on which they were booked: what a closed month shows apart.
 create table cost_adjusted_days (
   tenant_id  text collate "C" not null,
@@ -75,6 +84,7 @@ grant select, insert, update, delete on cost_adjusted_days to archon_worker;
 
 -- +goose Down
 drop table cost_adjusted_days;
+drop view cost_entries;
 drop table cost_adjustments;
 alter table cost_daily drop column adjusted_usd;
 alter table token_ledger drop column corrected_cost_usd, drop column corrected_priced, drop column corrected_price, drop column corrected_position;

@@ -174,6 +174,9 @@ func (s *adjustments) writeRows(out *Statements) {
 
 // writeCorrections writes what calls cost now beside what was recorded. Of several differences of a call the last one
 // counts: an update would take any of them.
+//
+// The planner knows nothing of how many rows there are. So that he neither reads all of the tenant's ledger for each batch, nor
+// all of the batch for each row, the moments of the calls bound what is read, and it is hashed.
 func (s *adjustments) writeCorrections(out *Statements) {
 	last := map[int64]*Adjustment{}
 	for i := range s.pending {
@@ -187,11 +190,13 @@ func (s *adjustments) writeCorrections(out *Statements) {
 		a := last[call]
 		started[i], positions[i], units[i], priced[i], prices[i] = a.StartedAt, a.Position, int64(a.New), a.Priced, nullable(string(a.Price))
 	}
+	out.Exec(`select set_config('enable_nestloop', 'off', true)`)
 	out.Exec(`update token_ledger l set corrected_cost_usd = u.cost::numeric * 0.0000000001, corrected_priced = u.priced,
 			corrected_price = coalesce(u.price::jsonb, l.corrected_price), corrected_position = u.position
 		from unnest($2::timestamptz[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[]) as u(started, call, position, cost, priced, price)
-		where l.tenant_id = $1 and l.started_at = u.started and l.recorded_position = u.call`,
-		s.tenant, started, order, positions, units, priced, prices)
+		where l.tenant_id = $1 and l.started_at between $8 and $9 and l.started_at = any($2) and l.started_at = u.started and l.recorded_position = u.call`,
+		s.tenant, started, order, positions, units, priced, prices, slices.MinFunc(started, time.Time.Compare), slices.MaxFunc(started, time.Time.Compare))
+	out.Exec(`select set_config('enable_nestloop', 'on', true)`)
 }
 
 func (s *adjustments) writeParts(out *Statements) {
@@ -224,8 +229,7 @@ func (s *adjustments) writeParts(out *Statements) {
 		s.tenant, calls, positions, parts, ids, started, repricings, providers, models, keys, users, departments, agents, differences, newly, olds, news, booked)
 }
 
-// writeSums adds the differences to the sums of days, in the order of their keys. The rows of cost_daily are there, since
-// the calls are in them.
+// writeSums adds the differences to the sums of days, in the order of their keys.
 func (s *adjustments) writeSums(out *Statements) {
 	if len(s.booked) == 0 {
 		return
@@ -251,21 +255,26 @@ func (s *adjustments) writeSums(out *Statements) {
 		s.tenant, days, on, dollars, rests, counts, first)
 }
 
+// writeDays adds to rows that are there, since the calls are in them; inserting them finds each by its key.
 func (s *adjustments) writeDays(out *Statements) {
 	order := slices.SortedFunc(maps.Keys(s.days), dayKey.compare)
 	n := len(order)
 	dimensions, keys, days := make([]string, n), make([]string, n), make([]time.Time, n)
-	dollars, rests, unpriced := make([]int64, n), make([]int64, n), make([]int64, n)
+	dollars, rests, unpriced, lasts, firsts := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]time.Time, n)
 	for i, key := range order {
 		sum := s.days[key]
+		lasts[i], firsts[i] = sum.last, sum.first
 		dimensions[i], days[i], keys[i] = key.dimension, key.day, key.key
 		dollars[i], rests[i], unpriced[i] = sum.dollars, int64(sum.rest), sum.unpriced
 	}
-	out.Exec(`update cost_daily c set spend_usd = c.spend_usd + u.usd, adjusted_usd = c.adjusted_usd + u.usd, unpriced = c.unpriced + u.unpriced
-		from (select dimension, day, key, dollars + rest::numeric * 0.0000000001 as usd, unpriced
-			from unnest($2::text[], $3::date[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) as v(dimension, day, key, dollars, rest, unpriced)) u
-		where c.tenant_id = $1 and c.dimension = u.dimension and c.day = u.day and c.key = u.key`,
-		s.tenant, dimensions, days, keys, dollars, rests, unpriced)
+	out.Exec(`insert into cost_daily as c (tenant_id, dimension, day, key, spend_usd, prompt_tokens, completion_tokens, requests, unpriced, adjusted_usd,
+			first_position, last_position, created_at)
+		select $1, u.dimension, u.day, u.key, u.dollars + u.rest::numeric * 0.0000000001, 0, 0, 0, u.unpriced, u.dollars + u.rest::numeric * 0.0000000001, u.last, u.last, u.first
+		from unnest($2::text[], $3::date[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::timestamptz[])
+			as u(dimension, day, key, dollars, rest, unpriced, last, first)
+		on conflict (tenant_id, dimension, day, key) do update set spend_usd = c.spend_usd + excluded.spend_usd,
+			adjusted_usd = c.adjusted_usd + excluded.adjusted_usd, unpriced = c.unpriced + excluded.unpriced`,
+		s.tenant, dimensions, days, keys, dollars, rests, unpriced, lasts, firsts)
 }
 
 // encodableID is an id, or null, in the form that pgx encodes without reflection.
