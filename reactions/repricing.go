@@ -2,8 +2,6 @@ package reactions
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 
 	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/projections"
@@ -32,29 +30,12 @@ type repriceCalls struct {
 
 // Project implements projections.Projector.
 func (Repricing) Project(events []projections.Event, out *projections.Statements) error {
-	for i := range events {
-		requested, ok := events[i].Payload.(costs.RepricingRequested)
-		if !ok {
-			continue
-		}
-		job, err := NewJob(&events[i], RepriceTopic, repriceCalls{RepricingID: requested.RepricingID})
-		if err != nil {
-			return err
-		}
-		if err := job.Enqueue(out); err != nil {
-			return err
-		}
-	}
-	return nil
+	return enqueueEach(events, out, RepriceTopic, func(payload costs.RepricingRequested) any { return repriceCalls{RepricingID: payload.RepricingID} })
 }
 
 // RepriceCalls does the jobs of Repricing with the use case that it is given.
 func RepriceCalls(reprice func(ctx context.Context, job Job, repricingID string) error) func(context.Context, Job) error {
-	return func(ctx context.Context, job Job) error {
-		var payload repriceCalls
-		if err := json.Unmarshal(job.Payload, &payload); err != nil {
-			return fmt.Errorf("read the job: %w", err)
-		}
+	return reading(func(ctx context.Context, job Job, payload repriceCalls) error {
 		return reprice(ctx, job, payload.RepricingID)
-	}
+	})
 }

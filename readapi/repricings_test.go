@@ -226,7 +226,8 @@ var _ = Describe("costs of calls that were priced again", Label("postgres"), fun
 			until time.Time
 			upTo  int64
 		}{
-			{costs.Place{StartedAt: call.StartedAt, Position: at}, call.StartedAt.Add(time.Hour), at}, {costs.Place{StartedAt: call.StartedAt}, call.StartedAt, at},
+			{costs.Place{StartedAt: call.StartedAt, Position: at}, call.StartedAt.Add(time.Hour), at},
+			{costs.Place{StartedAt: call.StartedAt}, call.StartedAt, at},
 			{costs.Place{StartedAt: call.StartedAt}, call.StartedAt.Add(time.Hour), at - 1},
 		} {
 			Expect(f.costs.CallsBegun(ctx, tenant, none.after, none.until, none.upTo, 9)).To(BeEmpty())

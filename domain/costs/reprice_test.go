@@ -24,8 +24,6 @@ func perToken(prices map[string]domain.Amount) costs.PriceBook {
 	}
 }
 
-func amount(units domain.Amount) *domain.Amount { return &units }
-
 // attempt consumed ten tokens.
 func attempt(model string, cost *domain.Amount) costs.Attempt {
 	return costs.Attempt{ProviderID: "p-" + model, ProviderType: "openai", Model: model, Tokens: domain.Tokens{Input: 7, Output: 3}, Cost: cost}
@@ -45,23 +43,23 @@ func TestRepriceBooksWhatDiffers(t *testing.T) {
 		want    costs.Found
 		books   bool
 	}{
-		"the same cost":                     {all, callWith(attempt("m", amount(50))), map[string]domain.Amount{"m": 5}, costs.Found{Examined: 1}, false},
-		"more":                              {all, callWith(attempt("m", amount(50))), map[string]domain.Amount{"m": 6}, costs.Found{Examined: 1, Repriced: 1, Difference: 10}, true},
-		"less":                              {all, callWith(attempt("m", amount(50))), map[string]domain.Amount{"m": 0}, costs.Found{Examined: 1, Repriced: 1, Difference: -50}, true},
+		"the same cost":                     {all, callWith(attempt("m", new(domain.Amount(50)))), map[string]domain.Amount{"m": 5}, costs.Found{Examined: 1}, false},
+		"more":                              {all, callWith(attempt("m", new(domain.Amount(50)))), map[string]domain.Amount{"m": 6}, costs.Found{Examined: 1, Repriced: 1, Difference: 10}, true},
+		"less":                              {all, callWith(attempt("m", new(domain.Amount(50)))), map[string]domain.Amount{"m": 0}, costs.Found{Examined: 1, Repriced: 1, Difference: -50}, true},
 		"a price where there was none":      {all, callWith(attempt("m", nil)), map[string]domain.Amount{"m": 5}, costs.Found{Examined: 1, Repriced: 1, NewlyPriced: 1, Difference: 50}, true},
 		"a price of nothing":                {all, callWith(attempt("m", nil)), map[string]domain.Amount{"m": 0}, costs.Found{Examined: 1, Repriced: 1, NewlyPriced: 1}, true},
 		"still no price":                    {all, callWith(attempt("m", nil)), nil, costs.Found{Examined: 1, Unpriced: 1}, false},
-		"a price that is gone stays":        {all, callWith(attempt("m", amount(50))), nil, costs.Found{Examined: 1}, false},
-		"one attempt of two":                {all, callWith(attempt("lost", amount(20)), attempt("m", amount(50))), map[string]domain.Amount{"lost": 1, "m": 5}, costs.Found{Examined: 1, Repriced: 1, Difference: -10}, true},
-		"attempts that make up for another": {all, callWith(attempt("lost", amount(20)), attempt("m", amount(50))), map[string]domain.Amount{"lost": 3, "m": 4}, costs.Found{Examined: 1, Repriced: 1}, true},
+		"a price that is gone stays":        {all, callWith(attempt("m", new(domain.Amount(50)))), nil, costs.Found{Examined: 1}, false},
+		"one attempt of two":                {all, callWith(attempt("lost", new(domain.Amount(20))), attempt("m", new(domain.Amount(50)))), map[string]domain.Amount{"lost": 1, "m": 5}, costs.Found{Examined: 1, Repriced: 1, Difference: -10}, true},
+		"attempts that make up for another": {all, callWith(attempt("lost", new(domain.Amount(20))), attempt("m", new(domain.Amount(50)))), map[string]domain.Amount{"lost": 3, "m": 4}, costs.Found{Examined: 1, Repriced: 1}, true},
 		"one of two that had no price":      {all, callWith(attempt("lost", nil), attempt("m", nil)), map[string]domain.Amount{"m": 5}, costs.Found{Examined: 1, Repriced: 1, Unpriced: 1, Difference: 50}, true},
 		"nothing consumed":                  {all, callWith(), nil, costs.Found{}, false},
 		"another type":                      {costs.RepricingRequested{ProviderType: "google", BookVersion: 3}, callWith(attempt("m", nil)), map[string]domain.Amount{"m": 5}, costs.Found{}, false},
 		"another model":                     {costs.RepricingRequested{Model: "n", BookVersion: 3}, callWith(attempt("m", nil)), map[string]domain.Amount{"m": 5}, costs.Found{}, false},
 		"this model":                        {costs.RepricingRequested{Model: "m", ProviderType: "openai", BookVersion: 3}, callWith(attempt("m", nil)), map[string]domain.Amount{"m": 5}, costs.Found{Examined: 1, Repriced: 1, NewlyPriced: 1, Difference: 50}, true},
 		"the model of its price":            {costs.RepricingRequested{Model: "base-m", BookVersion: 3}, callWith(attempt("m", nil)), map[string]domain.Amount{"m": 5}, costs.Found{Examined: 1, Repriced: 1, NewlyPriced: 1, Difference: 50}, true},
-		"the model of an attempt":           {costs.RepricingRequested{Model: "lost", BookVersion: 3}, callWith(attempt("lost", amount(20)), attempt("m", amount(50))), map[string]domain.Amount{"lost": 1, "m": 4}, costs.Found{Examined: 1, Repriced: 1, Difference: -20}, true},
-		"the largest amounts":               {all, callWith(attempt("a", amount(0)), attempt("b", amount(0))), map[string]domain.Amount{"a": math.MaxInt64 / 10, "b": math.MaxInt64 / 10}, costs.Found{Examined: 1, Repriced: 1, Difference: math.MaxInt64}, true},
+		"the model of an attempt":           {costs.RepricingRequested{Model: "lost", BookVersion: 3}, callWith(attempt("lost", new(domain.Amount(20))), attempt("m", new(domain.Amount(50)))), map[string]domain.Amount{"lost": 1, "m": 4}, costs.Found{Examined: 1, Repriced: 1, Difference: -20}, true},
+		"the largest amounts":               {all, callWith(attempt("a", new(domain.Amount(0))), attempt("b", new(domain.Amount(0)))), map[string]domain.Amount{"a": math.MaxInt64 / 10, "b": math.MaxInt64 / 10}, costs.Found{Examined: 1, Repriced: 1, Difference: math.MaxInt64}, true},
 	} {
 		event, found, books := c.request.Reprice(c.call, c.call.Recorded(), perToken(c.book))
 		if found != c.want || books != c.books {
@@ -82,7 +80,7 @@ func TestRepriceBooksWhatDiffers(t *testing.T) {
 
 func TestRepriceSaysByWhichPriceTheAnswerIs(t *testing.T) {
 	t.Parallel()
-	call := callWith(attempt("lost", amount(20)), attempt("m", nil))
+	call := callWith(attempt("lost", new(domain.Amount(20))), attempt("m", nil))
 	book := perToken(map[string]domain.Amount{"lost": 2, "m": 5})
 	event, _, _ := costs.RepricingRequested{RepricingID: "r-1", BookVersion: 3}.Reprice(call, call.Recorded(), book)
 	if string(event.Price) != `{"rate":5}` || !event.Priced || event.WasPriced || event.OldCost != 20 || event.NewCost != 70 || event.BookVersion != 3 || event.RepricingID != "r-1" {
@@ -96,7 +94,7 @@ func TestRepriceSaysByWhichPriceTheAnswerIs(t *testing.T) {
 
 func TestAnOlderBookNeverComesBack(t *testing.T) {
 	t.Parallel()
-	call := callWith(attempt("m", amount(50)))
+	call := callWith(attempt("m", new(domain.Amount(50))))
 	younger, _, _ := costs.RepricingRequested{BookVersion: 5}.Reprice(call, call.Recorded(), perToken(map[string]domain.Amount{"m": 8}))
 	booked := call.Recorded().After(call, younger)
 	if _, found, books := (costs.RepricingRequested{BookVersion: 4}).Reprice(call, booked, perToken(map[string]domain.Amount{"m": 7})); books || found != (costs.Found{}) {
@@ -120,7 +118,7 @@ func TestDifferencesAddUpToTheLastBook(t *testing.T) {
 	for range 2000 {
 		call := callWith()
 		for range 1 + random.IntN(3) {
-			cost := amount(domain.Amount(random.IntN(100)))
+			cost := new(domain.Amount(random.IntN(100)))
 			if random.IntN(3) == 0 {
 				cost = nil
 			}

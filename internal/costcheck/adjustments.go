@@ -165,8 +165,10 @@ func (c *check) checkCorrected(ctx context.Context, tx pgx.Tx) error {
 		want := left[position]
 		delete(left, position)
 		for _, one := range [...][3]string{
-			{"corrected_position", have.position, want.position}, {"corrected_cost_usd", have.cost, want.cost},
-			{"corrected_priced", have.priced, want.priced}, {"corrected_price", have.price, want.price},
+			{"corrected_position", have.position, want.position},
+			{"corrected_cost_usd", have.cost, want.cost},
+			{"corrected_priced", have.priced, want.priced},
+			{"corrected_price", have.price, want.price},
 		} {
 			if one[1] != one[2] && (one[0] != "corrected_price" || !sameJSON(one[1], one[2])) {
 				c.differf("position %d: %s is %s in the ledger, and %s in the log", position, one[0], shown(one[1]), shown(one[2]))

@@ -59,7 +59,7 @@ func repricingContract(shared func() *surface) {
 		c = s.customer()
 		viewer = s.token(c.name, "vic", "viewer")
 	})
-	july := func(day int, model string, cost string) calls.Recorded {
+	july := func(day int, model, cost string) calls.Recorded {
 		return calls.Recorded{
 			StartedAt: time.Date(2026, 7, day, 12, 0, 0, 0, time.UTC), ProviderType: "custom", Model: model, CostUSD: cost, Unpriced: cost == "",
 			Tokens: domain.Tokens{Input: 1_000_000}, DepartmentID: "research",
