@@ -37,11 +37,18 @@ var errCut = errors.New("the node is gone")
 type fragile struct {
 	commands.Log
 	left atomic.Int64
+	// meeting, where set, is where as many appends wait for each other.
+	meeting *sync.WaitGroup
+	expects atomic.Int64
 }
 
 func (l *fragile) Append(ctx context.Context, request eventstore.Append) (eventstore.Result, error) {
 	if l.left.Add(-1) < 0 {
 		return eventstore.Result{}, errCut
+	}
+	if l.expects.Add(-1) >= 0 {
+		l.meeting.Done()
+		l.meeting.Wait()
 	}
 	return l.Log.Append(ctx, request) //nolint:wrapcheck // a test
 }
@@ -259,8 +266,11 @@ var _ = Describe("Pricing calls again", Label("postgres"), func() {
 			record(ctx, random)
 		}
 		price("gpt-99", "1", july)
-		first := request(all)
+		would := reprice(ctx, api.RepriceCalls{From: "2026-07-01", DryRun: new(true)})
+		early, first := request(all), request(all)
 		price("gpt-99", "2", july)
+		Expect(run(ctx, early.ID)).To(Succeed())
+		Expect(state(ctx, early.ID).Found).To(Equal(would))
 		second := request(all)
 		late := record(ctx, rand.New(rand.NewPCG(5, 5)))
 		Expect(run(ctx, second.ID)).To(Succeed())
@@ -307,6 +317,9 @@ var _ = Describe("Pricing calls again", Label("postgres"), func() {
 		price("gpt-99", "3", july)
 		would := reprice(ctx, api.RepriceCalls{From: "2026-07-01", DryRun: new(true)})
 		twice, another := request(all), request(all)
+		log.meeting = &sync.WaitGroup{}
+		log.meeting.Add(3)
+		log.expects.Store(3) // all of them have read the same calls, and want to book the same
 		var running sync.WaitGroup
 		for _, id := range []string{twice.ID, twice.ID, another.ID} {
 			running.Go(func() {

@@ -102,12 +102,19 @@ var _ = Describe("costs of calls that were priced again", Label("postgres"), fun
 		Expect(dashboard(ctx, period, &between)).To(And(HaveField("TotalSpend", json.Number("0.1")), HaveField("Adjustments.Count", BeEquivalentTo(2)), HaveField("Adjustments.Spend", json.Number("0.05"))))
 		long := then.AddDate(0, -2, 0)
 		Expect(dashboard(ctx, period, &long).SpendAsClosed).To(BeNil(), "it was not over then")
-		Expect(dashboard(ctx, f.now.Format("2006-01"), nil)).To(And(HaveField("TotalSpend", json.Number("0")), HaveField("SpendAsClosed", BeNil()), HaveField("Adjustments.Count", BeZero())))
+		present, presentAt := record(spent(f.now.Format(time.RFC3339Nano), cent, nil))
+		f.append(ctx, tenant, usage.Stream(present.CallID), system, repriced(&present, presentAt, new(cent), 2*cent))
+		f.project(ctx, tenant)
+		for _, asOf := range []*time.Time{nil, new(time.Now())} {
+			Expect(dashboard(ctx, f.now.Format("2006-01"), asOf)).To(And(HaveField("TotalSpend", json.Number("0.02")), HaveField("SpendAsClosed", BeNil()), HaveField("Adjustments.Count", BeZero())),
+				"what is booked while the month goes on is not apart")
+		}
 
 		By("downloading and breaking down")
-		span := "from=" + period + "-01&to=" + today
+		end := monthEnd(month)
+		span := "from=" + period + "-01&to=" + end
 		Expect(export(ctx, span)).To(Equal([]string{"0.0000000001", "0.0600000000", "0.0100000000"}))
-		page, err := f.costs.GetCostBreakdown(as(ctx, tenant), api.GetCostBreakdownRequestObject{Dimension: "model", Params: api.GetCostBreakdownParams{From: new(period + "-01")}})
+		page, err := f.costs.GetCostBreakdown(as(ctx, tenant), api.GetCostBreakdownRequestObject{Dimension: "model", Params: api.GetCostBreakdownParams{From: new(period + "-01"), To: &end}})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(page.(api.GetCostBreakdown200JSONResponse).Data).To(HaveExactElements(
 			And(HaveField("Key", "novel"), HaveField("Spend", json.Number("0.06")), HaveField("Requests", BeEquivalentTo(1))),
@@ -234,3 +241,8 @@ var _ = Describe("costs of calls that were priced again", Label("postgres"), fun
 		}
 	})
 })
+
+// monthEnd is the last day of a month.
+func monthEnd(of time.Time) string {
+	return time.Date(of.Year(), of.Month()+1, 0, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+}
