@@ -2,6 +2,7 @@ package domain
 
 import (
 	"bytes"
+	"strings"
 	"time"
 )
 
@@ -93,6 +94,9 @@ func (s *Scanner) Integer() int64 {
 	const ten, most = 10, 18
 	var value int64
 	length := 0
+	if s.failed {
+		return 0
+	}
 	for length < len(s.rest) && isDigit(s.rest[length]) {
 		if length == most {
 			s.failed = true
@@ -169,7 +173,8 @@ func skipWord(data []byte, at int, word string) int {
 
 // skipList reads an array or an object, up to what ends it.
 func skipList(data []byte, at, depth int, ends byte) int {
-	if at++; at < len(data) && data[at] == ends {
+	at++
+	if at < len(data) && data[at] == ends {
 		return at + 1
 	}
 	for depth > 0 {
@@ -229,7 +234,7 @@ func escapeLength(text []byte) int {
 		return 0
 	}
 	if text[1] != 'u' {
-		if bytes.IndexByte([]byte(`"\/bfnrt`), text[1]) < 0 {
+		if strings.IndexByte(`"\/bfnrt`, text[1]) < 0 {
 			return 0
 		}
 		return short
@@ -262,7 +267,8 @@ func skipNumber(data []byte, at int) int {
 		}
 	}
 	if has('e') || has('E') {
-		if at++; has('+') || has('-') {
+		at++
+		if has('+') || has('-') {
 			at++
 		}
 		return skipDigits(data, at)

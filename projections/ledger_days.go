@@ -47,7 +47,10 @@ func (s *daySum) add(share *Share) {
 func (f *ledgerFold) sum(call *Call) {
 	day := call.Day()
 	for _, one := range [...][2]string{
-		{dimensionTotal, ""}, {dimensionDepartment, call.Department}, {dimensionAgent, call.Agent}, {dimensionUser, call.User},
+		{dimensionTotal, ""},
+		{dimensionDepartment, call.Department},
+		{dimensionAgent, call.Agent},
+		{dimensionUser, call.User},
 		{dimensionKey, idText(call.Key)},
 	} {
 		into := f.row(call, dayKey{dimension: one[0], day: day, key: one[1]})

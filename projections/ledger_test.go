@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -267,6 +268,29 @@ var _ = Describe("the ledger projection", Label("postgres"), func() {
 		Expect(booked.GivenUp).To(ConsistOf(HaveField("Priced", false)))
 		Expect(booked.GivenUpJSON()).To(MatchJSON(`[{"provider_id":"","model":"novel","prompt_tokens":7,"completion_tokens":0,"cached_tokens":0,
 			"cache_write_tokens":0,"reasoning_tokens":0,"usage_source":"","cost_usd":null}]`))
+	})
+
+	It("books any amount as it is", func(ctx context.Context) {
+		amounts := []domain.Amount{0, 1, 99, 9999, 10_000, 999_999, 1_000_000, domain.USD - 1, domain.USD, domain.USD + 1, 12_345_678_901, 9999 * domain.USD, 10_000 * domain.USD, math.MaxInt64, -1, math.MinInt64 + 1}
+		random := rand.New(rand.NewPCG(8, 8))
+		for range 40 {
+			amounts = append(amounts, domain.Amount(random.Int64()>>random.IntN(63)))
+		}
+		calls, want := make([]usage.Recorded, len(amounts)), make([]string, len(amounts))
+		for i, amount := range amounts {
+			calls[i] = usage.Recorded{CallID: uuid.NewString(), Outcome: usage.Succeeded, CostUSD: amount.String()}
+			want[i] = amount.String()
+		}
+		b.rowsOf(ctx, projections.Ledger{}, "token_ledger", logOf(calls...), 100)
+		Expect(text(ctx, `select cost_usd::text from token_ledger where tenant_id = (select min(tenant_id) from token_ledger) order by recorded_position`)).To(Equal(want))
+	})
+
+	It("says that the database has to be migrated where its rows have no type there", func(ctx context.Context) {
+		conn, err := b.worker.Acquire(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer conn.Release()
+		b.exec(ctx, `alter type ledger_row rename to another`)
+		Expect(projections.Teach(ctx, conn.Conn(), projections.Ledger{})).To(MatchError(ContainSubstring("ledger_row: the database does not know the type")))
 	})
 
 	It("is stopped by what can't be booked", func() {

@@ -108,11 +108,11 @@ func (r *records) amount(amount domain.Amount) {
 	var digits [whole + fraction]uint16
 	dollars, rest := magnitude/uint64(domain.USD), magnitude%uint64(domain.USD)*shift
 	for i := whole - 1; i >= 0; i-- {
-		digits[i] = uint16(dollars % base) //nolint:gosec // below the base
+		digits[i] = uint16(dollars % base)
 		dollars /= base
 	}
 	for i := whole + fraction - 1; i >= whole; i-- {
-		digits[i] = uint16(rest % base) //nolint:gosec // below the base
+		digits[i] = uint16(rest % base)
 		rest /= base
 	}
 	r.value(pgtype.NumericOID, length)

@@ -17,8 +17,9 @@ const dailySource = `select dimension, day, key, spend_usd, prompt_tokens, compl
 // projector writes both tables in one transaction.
 //
 // A call is added up under the provider and model that answered; what attempts before that one consumed is then moved to
-// theirs. The ledger's rows are read once, whatever the number of dimensions. What was booked by the position because calls
-// were priced again is added to what was recorded.
+// theirs. What was booked by the position because calls were priced again is added to what was recorded. The ledger's rows are
+// read once, whatever the number of dimensions. The offsets keep PostgreSQL from reading all rows and asking of each whether it
+// lies in one of the days, which it takes to be many.
 func mixedSource(dimensions []string) string {
 	columns := map[string]string{"provider": "provider_id", "model": "model", "department": "department_id", "agent": "agent_id", "user": "user_id"}
 	var sets, names, keys strings.Builder
@@ -43,8 +44,11 @@ func mixedSource(dimensions []string) string {
 			where starts < $3::timestamptz and ($4::bigint is null or first_position <= $4)
 		), calls as materialized (
 			select n.day, l.provider_id, l.model, l.department_id, l.agent_id, l.user_id, l.cost_usd, l.prompt_tokens, l.completion_tokens, l.given_up
-			from days n join token_ledger l on l.tenant_id = $1 and l.started_at >= n.starts and l.started_at < n.ends
-				and ($4::bigint is null or l.recorded_position <= $4)
+			from days n cross join lateral (
+				select provider_id, model, department_id, agent_id, user_id, cost_usd, prompt_tokens, completion_tokens, given_up from token_ledger
+				where tenant_id = $1 and started_at >= n.starts and started_at < n.ends and ($4::bigint is null or recorded_position <= $4)
+				offset 0
+			) l
 			where not n.settled
 		), shares as (
 			select day, provider_id, model, department_id, agent_id, user_id, cost_usd, prompt_tokens, completion_tokens, 1 as requests from calls
@@ -57,10 +61,15 @@ func mixedSource(dimensions []string) string {
 			where c.given_up is not null
 			union all
 			select n.day, a.provider_id, a.model, a.department_id, a.agent_id, a.user_id, a.difference_usd, 0, 0, 0
-			from days n join cost_adjustments a on a.tenant_id = $1 and a.started_at >= n.starts and a.started_at < n.ends
-			where a.recorded_position <= $4 or ($4::bigint is null and not n.settled)
+			from days n cross join lateral (
+				select provider_id, model, department_id, agent_id, user_id, difference_usd from cost_adjustments
+				where tenant_id = $1 and started_at >= n.starts and started_at < n.ends
+					and (recorded_position <= $4 or ($4::bigint is null and not n.settled))
+				offset 0
+			) a
 		)
-		select c.dimension, c.day, c.key, case when $4::bigint is null then c.spend_usd else c.spend_usd - c.adjusted_usd end as spend_usd, c.prompt_tokens, c.completion_tokens, c.requests, c.executions
+		select c.dimension, c.day, c.key, case when $4::bigint is null then c.spend_usd else c.spend_usd - c.adjusted_usd end as spend_usd,
+			c.prompt_tokens, c.completion_tokens, c.requests, c.executions
 		from days n join cost_daily c on c.tenant_id = $1 and c.dimension = any($5::text[]) and c.day = n.day
 		where n.settled
 		union all

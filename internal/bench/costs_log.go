@@ -52,7 +52,7 @@ func callEvents(began func(i int) time.Time) func(i int) (stream, eventType stri
 		log.models = append(log.models, model)
 		log.prices = append(log.prices, prices.Price{
 			ProviderType: "openai", Model: model, Source: prices.FromList, EffectiveFrom: time.Date(2025, 4, 1, 0, 0, 0, 0, time.UTC),
-			Rates: prices.Rates{Input: rate, CacheRead: rate / 4, CacheWrite: rate, Output: 4 * rate, Reasoning: 4 * rate}, //nolint:mnd // as rates are
+			Rates: prices.Rates{Input: rate, CacheRead: rate / 4, CacheWrite: rate, Output: 4 * rate, Reasoning: 4 * rate},
 		})
 	}
 	for i := range callProviders {
@@ -75,7 +75,7 @@ func encoded(value any) []byte {
 // decide is a decision for a provider, with a rule that matched and the others as its chain.
 func (l *callLog) decide(first int) json.RawMessage {
 	record := routing.Record{
-		Version: 1, RulesVersion: 12, FallbackVersion: 4, Draw: 1 << 60, //nolint:mnd // versions as they might be
+		Version: 1, RulesVersion: 12, FallbackVersion: 4, Draw: 1 << 60,
 		Request: routing.Facts{Model: "gpt-4o", Needs: []string{"streaming"}, DepartmentID: uuid.Nil.String(), PromptTokens: 1200},
 		Result: routing.Result{
 			MatchedRule: &routing.MatchedRule{ID: uuid.NewSHA1(uuid.Nil, []byte("rule")).String(), Name: "Cheapest first"}, Trace: []int{0, 1, -1},
@@ -101,8 +101,8 @@ func (l *callLog) next(i int) usage.Recorded {
 	call := usage.Recorded{
 		CallID: uuid.Must(uuid.NewV7()).String(), Kind: usage.Chat, Streamed: i%2 == 0, StartedAt: l.began(i).UTC(), KeyID: l.keys[scattered/13%callKeys],
 		UserID: fmt.Sprintf("user-%03d@example.com", owner), DepartmentID: uuid.NewSHA1(uuid.Nil, fmt.Append(nil, owner%callDepartments)).String(),
-		RequestedModel: "gpt-4o", ProviderID: l.providers[provider], ProviderType: "openai", Model: l.models[model], Outcome: usage.Succeeded, Status: 200, //nolint:mnd // HTTP
-		Decision: l.decision[provider], Tokens: tokens, Source: "provider", Price: encoded(l.prices[model]), LatencyUS: latency, FirstTokenUS: latency / 4, //nolint:mnd // a quarter
+		RequestedModel: "gpt-4o", ProviderID: l.providers[provider], ProviderType: "openai", Model: l.models[model], Outcome: usage.Succeeded, Status: 200,
+		Decision: l.decision[provider], Tokens: tokens, Source: "provider", Price: encoded(l.prices[model]), LatencyUS: latency, FirstTokenUS: latency / 4,
 		RawUsage: fmt.Appendf(nil, `{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0}}`,
 			tokens.Prompt(), tokens.Output, tokens.Total(), tokens.CacheRead),
 	}
@@ -120,7 +120,7 @@ func (l *callLog) next(i int) usage.Recorded {
 			Tokens: given, Source: "estimated", CostUSD: lost.String(),
 		})
 	}
-	call.Attempts = append(call.Attempts, usage.Attempt{ProviderID: call.ProviderID, Model: call.Model, Outcome: "succeeded", Status: 200, LatencyUS: latency, FirstByteUS: latency / 4}) //nolint:mnd // as above
+	call.Attempts = append(call.Attempts, usage.Attempt{ProviderID: call.ProviderID, Model: call.Model, Outcome: "succeeded", Status: 200, LatencyUS: latency, FirstByteUS: latency / 4})
 	call.CostUSD = cost.String()
 	return call
 }

@@ -64,10 +64,10 @@ func (c Config) readCosts(ctx context.Context, scratch *Scratch) ([]Result, erro
 		read call
 	}{
 		{"dashboard", r.dashboard(nil)},
-		{"dashboard, as_of mid-month", r.dashboard(new(from.Add(until.Sub(from) / 2)))}, //nolint:mnd // half
-		{"dashboard, as_of an hour ago", r.dashboard(new(until.Add(-2 * time.Hour)))},                 //nolint:mnd // now is an hour before the end
+		{"dashboard, as_of mid-month", r.dashboard(new(from.Add(until.Sub(from) / 2)))},
+		{"dashboard, as_of an hour ago", r.dashboard(new(until.Add(-2 * time.Hour)))},
 		{"breakdown", r.breakdown(nil)},
-		{"breakdown since a noon", r.breakdown(new(from.Add(36 * time.Hour).Format(time.RFC3339)))}, //nolint:mnd // noon of the second day
+		{"breakdown since a noon", r.breakdown(new(from.Add(36 * time.Hour).Format(time.RFC3339)))},
 		{"select 1", r.nothing},
 	} {
 		variants = append(variants, variant{name: one.name, callers: 1, measure: func(ctx context.Context) (measurement, error) {
