@@ -348,12 +348,17 @@ var _ = Describe("Pricing calls again", Label("postgres"), func() {
 				CallID: id, StartedAt: at, Outcome: usage.Succeeded, ProviderID: openAI, ProviderType: "openai", Model: "house", Unpriced: true, Tokens: domain.Tokens{Input: 1},
 			})
 		}
+		long := uuid.NewString() // beyond 200,000 tokens all of them cost twice as much
+		f.must(ctx, usage.Stream(long), usage.Recorded{
+			CallID: long, StartedAt: change.AddDate(0, 0, 5), Outcome: usage.Succeeded, ProviderID: other, ProviderType: "google", Model: "gemini-2.5-pro", CostUSD: "0.3750000000",
+			Price: json.RawMessage(`{"model":"gemini-2.5-pro"}`), Tokens: domain.Tokens{Input: 300_000},
+		})
 		price("house", "0.00005", july) // a token is half of 10⁻¹⁰ USD
 		price("house", "0.00015", change)
 		price("house", "1000", time.Now().AddDate(1, 0, 0))
-		Expect(reprice(ctx, all)).To(And(HaveField("Repriced", BeEquivalentTo(3)), HaveField("NewlyPriced", BeEquivalentTo(3)), HaveField("Difference", domain.Amount(4))))
+		Expect(reprice(ctx, all)).To(And(HaveField("Repriced", BeEquivalentTo(4)), HaveField("NewlyPriced", BeEquivalentTo(3)), HaveField("Difference", 375*domain.USD/1000+4)))
 		check(ctx)
-		Expect(text(ctx, `select string_agg(corrected_cost_usd::text || case when corrected_priced then '' else ' in part' end, ' ' order by started_at) from token_ledger`)).To(Equal("0.0000000000 0.0000000002 0.0000000002"))
+		Expect(text(ctx, `select string_agg(corrected_cost_usd::text || case when corrected_priced then '' else ' in part' end, ' ' order by started_at) from token_ledger`)).To(Equal("0.0000000000 0.0000000002 0.0000000002 0.7500000000"))
 		Expect(text(ctx, `select unpriced::text from cost_daily where dimension = 'total' and day = '2026-07-10'`)).To(Equal("0"))
 	})
 })

@@ -68,6 +68,7 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 		{"/api/v1/router/providers", "provider", "id", isUUID},
 		{"/api/v1/keys", "key", "id", isUUID},
 		{"/api/v1/cost/pricing", "pricebook", "id", isUUID},
+		{"/api/v1/cost/reprice", "repricing", "id", isUUID},
 		{"/api/v1/jobs", "job", "id", isUUID},
 		{"/api/v1/projections", "projection", "name", isProjectionName},
 	} {
