@@ -153,6 +153,24 @@ func (e CostForecastMethod) Valid() bool {
 	}
 }
 
+// Defines values for CostRepricingStatus.
+const (
+	CostRepricingStatusCompleted CostRepricingStatus = "completed"
+	CostRepricingStatusRunning   CostRepricingStatus = "running"
+)
+
+// Valid indicates whether the value is a known member of the CostRepricingStatus enum.
+func (e CostRepricingStatus) Valid() bool {
+	switch e {
+	case CostRepricingStatusCompleted:
+		return true
+	case CostRepricingStatusRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CredentialFieldType.
 const (
 	CredentialFieldTypeNumber   CredentialFieldType = "number"
@@ -776,6 +794,34 @@ type ConnectionTestEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// CostAdjustment defines model for CostAdjustment.
+type CostAdjustment struct {
+	// Count Example: 120
+	Count int64 `json:"count"`
+
+	// Date Example: 2026-08-05
+	Date string `json:"date"`
+
+	// Spend Example: -1.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostAdjustments Differences that were booked after the month was over, because calls were priced again. They are part of the month's figures.
+type CostAdjustments struct {
+	// Booked By the day (UTC) on which they were booked.
+	Booked []CostAdjustment `json:"booked"`
+
+	// Count How many differences; a call that was priced again twice has two.
+	//
+	// Example: 120
+	Count int64 `json:"count"`
+
+	// Spend In US dollars; below zero where calls cost less than was booked.
+	//
+	// Example: -1.2
+	Spend json.Number `json:"spend"`
+}
+
 // CostAnomaly A day that cost more than mean + 3 standard deviations of the 30 days before it.
 type CostAnomaly struct {
 	// Date Example: 2025-02-17
@@ -805,6 +851,8 @@ type CostBreakdownEnvelope struct {
 
 // CostDashboard defines model for CostDashboard.
 type CostDashboard struct {
+	// Adjustments Differences that were booked after the month was over, because calls were priced again. They are part of the month's figures.
+	Adjustments  CostAdjustments    `json:"adjustments"`
 	Anomalies    []CostAnomaly      `json:"anomalies"`
 	ByAgent      []CostOfAgent      `json:"by_agent"`
 	ByDepartment []CostOfDepartment `json:"by_department"`
@@ -816,6 +864,9 @@ type CostDashboard struct {
 
 	// Period Example: 2025-02
 	Period string `json:"period"`
+
+	// SpendAsClosed The total without the differences that were booked after the month was over; null while it is not.
+	SpendAsClosed *json.Number `json:"spend_as_closed"`
 
 	// TotalSpend In US dollars.
 	//
@@ -951,6 +1002,49 @@ type CostOutlook struct {
 	//
 	// Example: 58.75
 	EndOfMonth *json.Number `json:"end_of_month"`
+}
+
+// CostRepricing defines model for CostRepricing.
+type CostRepricing struct {
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// DifferenceUsd What the calls cost more than was booked for them; below zero where they cost less.
+	DifferenceUsd json.Number `json:"difference_usd"`
+	DryRun        bool        `json:"dry_run"`
+
+	// Examined Calls that were looked at.
+	Examined int64     `json:"examined"`
+	From     time.Time `json:"from"`
+	ID       string    `json:"id"`
+	Model    *string   `json:"model"`
+
+	// NewlyPriced Those of them whose cost was not known, or only in part, and is now.
+	NewlyPriced  int64   `json:"newly_priced"`
+	ProviderType *string `json:"provider_type"`
+
+	// Repriced Calls that cost something else now.
+	Repriced    int64     `json:"repriced"`
+	RequestedAt time.Time `json:"requested_at"`
+
+	// Status A repricing whose job has failed stays at running; see the list of jobs.
+	Status CostRepricingStatus `json:"status"`
+
+	// To Calls that began at this moment or later are not meant.
+	To time.Time `json:"to"`
+
+	// Unpriced Calls of which something still has no price.
+	Unpriced int64 `json:"unpriced"`
+}
+
+// CostRepricingStatus A repricing whose job has failed stays at running; see the list of jobs.
+type CostRepricingStatus string
+
+// CostRepricingEnvelope defines model for CostRepricingEnvelope.
+type CostRepricingEnvelope struct {
+	Data CostRepricing `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
 }
 
 // CostSettings defines model for CostSettings.
@@ -2037,6 +2131,28 @@ type ReplacedCostSettingsEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// RepriceCalls defines model for RepriceCalls.
+type RepriceCalls struct {
+	// DryRun Only find out what would be booked.
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// From A day, or a moment in RFC 3339. Calls that began before it stay as they are.
+	//
+	// Example: 2026-07-01
+	From string `json:"from"`
+
+	// Model Only calls of this model, or of models that have its price.
+	//
+	// Example: gpt-4o
+	Model        *string       `json:"model,omitempty"`
+	ProviderType *ProviderType `json:"provider_type,omitempty"`
+
+	// To The last day, or the moment before which calls began; now where it is left out.
+	//
+	// Example: 2026-07-31
+	To *string `json:"to,omitempty"`
+}
+
 // Role defines model for Role.
 type Role string
 
@@ -2517,6 +2633,9 @@ type GetRoutingRulesParams struct {
 // OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
 type OverridePricesJSONRequestBody = OverridePrices
 
+// RepriceCallsJSONRequestBody defines body for RepriceCalls for application/json ContentType.
+type RepriceCallsJSONRequestBody = RepriceCalls
+
 // ReplaceCostSettingsJSONRequestBody defines body for ReplaceCostSettings for application/json ContentType.
 type ReplaceCostSettingsJSONRequestBody = ReplaceCostSettings
 
@@ -2576,6 +2695,12 @@ type ServerInterface interface {
 	// OverridePrices Override prices
 	// (PUT /api/v1/cost/pricing)
 	OverridePrices(ctx echo.Context) error
+	// RepriceCalls Price calls again
+	// (POST /api/v1/cost/reprice)
+	RepriceCalls(ctx echo.Context) error
+	// GetRepricing Show how far a repricing is
+	// (GET /api/v1/cost/repricings/{id})
+	GetRepricing(ctx echo.Context, id string) error
 	// GetCostSettings Read the settings of costs
 	// (GET /api/v1/cost/settings)
 	GetCostSettings(ctx echo.Context, params GetCostSettingsParams) error
@@ -2959,6 +3084,31 @@ func (w *ServerInterfaceWrapper) OverridePrices(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.OverridePrices(ctx)
+	return err
+}
+
+// RepriceCalls converts echo context to params.
+func (w *ServerInterfaceWrapper) RepriceCalls(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RepriceCalls(ctx)
+	return err
+}
+
+// GetRepricing converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRepricing(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRepricing(ctx, id)
 	return err
 }
 
@@ -3583,6 +3733,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/cost/forecast", wrapper.GetCostForecast, options.OperationMiddlewares["getCostForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
 	router.PUT(options.BaseURL+"/api/v1/cost/pricing", wrapper.OverridePrices, options.OperationMiddlewares["overridePrices"]...)
+	router.POST(options.BaseURL+"/api/v1/cost/reprice", wrapper.RepriceCalls, options.OperationMiddlewares["repriceCalls"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/repricings/:id", wrapper.GetRepricing, options.OperationMiddlewares["getRepricing"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/settings", wrapper.GetCostSettings, options.OperationMiddlewares["getCostSettings"]...)
 	router.PUT(options.BaseURL+"/api/v1/cost/settings", wrapper.ReplaceCostSettings, options.OperationMiddlewares["replaceCostSettings"]...)
 	router.GET(options.BaseURL+"/api/v1/departments", wrapper.ListDepartments, options.OperationMiddlewares["listDepartments"]...)
@@ -3800,6 +3952,64 @@ func (response OverridePrices200JSONResponse) VisitOverridePricesResponse(w http
 	if response.Headers.XEventPosition != nil {
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
 	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RepriceCallsRequestObject struct {
+	Body *RepriceCallsJSONRequestBody
+}
+
+type RepriceCallsResponseObject interface {
+	VisitRepriceCallsResponse(w http.ResponseWriter) error
+}
+
+type RepriceCalls202ResponseHeaders struct {
+	Location       *string
+	XEventPosition *int64
+}
+
+type RepriceCalls202JSONResponse struct {
+	Body    CostRepricingEnvelope
+	Headers RepriceCalls202ResponseHeaders
+}
+
+func (response RepriceCalls202JSONResponse) VisitRepriceCallsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRepricingRequestObject struct {
+	ID string `json:"id"`
+}
+
+type GetRepricingResponseObject interface {
+	VisitGetRepricingResponse(w http.ResponseWriter) error
+}
+
+type GetRepricing200JSONResponse CostRepricingEnvelope
+
+func (response GetRepricing200JSONResponse) VisitGetRepricingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4826,6 +5036,12 @@ type StrictServerInterface interface {
 	// OverridePrices Override prices
 	// (PUT /api/v1/cost/pricing)
 	OverridePrices(ctx context.Context, request OverridePricesRequestObject) (OverridePricesResponseObject, error)
+	// RepriceCalls Price calls again
+	// (POST /api/v1/cost/reprice)
+	RepriceCalls(ctx context.Context, request RepriceCallsRequestObject) (RepriceCallsResponseObject, error)
+	// GetRepricing Show how far a repricing is
+	// (GET /api/v1/cost/repricings/{id})
+	GetRepricing(ctx context.Context, request GetRepricingRequestObject) (GetRepricingResponseObject, error)
 	// GetCostSettings Read the settings of costs
 	// (GET /api/v1/cost/settings)
 	GetCostSettings(ctx context.Context, request GetCostSettingsRequestObject) (GetCostSettingsResponseObject, error)
@@ -5153,6 +5369,77 @@ func (sh *strictHandler) OverridePrices(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(OverridePricesResponseObject); ok {
 		return validResponse.VisitOverridePricesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RepriceCalls operation middleware
+func (sh *strictHandler) RepriceCalls(ctx echo.Context) error {
+	var request RepriceCallsRequestObject
+
+	var body RepriceCallsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RepriceCalls(ctx.Request().Context(), request.(RepriceCallsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RepriceCalls")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RepriceCallsResponseObject); ok {
+		return validResponse.VisitRepriceCallsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRepricing operation middleware
+func (sh *strictHandler) GetRepricing(ctx echo.Context, id string) error {
+	var request GetRepricingRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRepricing(ctx.Request().Context(), request.(GetRepricingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRepricing")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRepricingResponseObject); ok {
+		return validResponse.VisitGetRepricingResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -76,6 +76,7 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 		{"/api/v1/cost/pricing", "pricebook", "id", isUUID},
 		{"/api/v1/cost/settings", costsettings.Stream, "id", isUUID},
 		{departmentsPath, "department", "id", isUUID},
+		{"/api/v1/cost/reprice", "repricing", "id", isUUID},
 		{"/api/v1/jobs", "job", "id", isUUID},
 		{"/api/v1/projections", "projection", "name", isProjectionName},
 	} {

@@ -3,14 +3,16 @@ package projections
 import (
 	"fmt"
 
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/usage"
 )
 
 // LedgerName is the name of the projection of what calls have consumed and cost.
 const LedgerName = "ledger"
 
-// Ledger builds token_ledger, cost_daily and cost_executions. It folds a batch in memory: ledger rows are inserted in the
-// order of the log, and each row of cost_daily is written once a batch, in the order of its primary key.
+// Ledger builds token_ledger, cost_daily and cost_executions, and of differences cost_adjustments and cost_adjusted_days. It
+// folds a batch in memory: ledger rows are inserted in the order of the log, and each row of cost_daily is written once a
+// batch, in the order of its primary key, and once more where there are differences.
 type Ledger struct{}
 
 var (
@@ -25,7 +27,9 @@ func (Ledger) Name() string { return LedgerName }
 func (Ledger) Version() int { return 1 }
 
 // Handles implements Projector.
-func (Ledger) Handles() []string { return []string{usage.Recorded{}.EventType()} }
+func (Ledger) Handles() []string {
+	return []string{usage.Recorded{}.EventType(), costs.CallRepriced{}.EventType()}
+}
 
 // RowType implements rowTaker.
 func (Ledger) RowType() string { return ledgerRowType }
@@ -55,6 +59,8 @@ type ledgerFold struct {
 	held       int
 	days       map[dayKey]*daySum
 	executions map[executionKey]*firstCall
+	// adjusted are the differences of calls that were priced again.
+	adjusted adjustments
 }
 
 // Bytes that a row of a kind takes in memory, about.
@@ -65,6 +71,11 @@ const (
 
 // Add implements Fold.
 func (f *ledgerFold) Add(event *Event) error {
+	if repriced, is := event.Payload.(*costs.CallRepriced); is {
+		bytes, err := f.adjusted.add(event, repriced)
+		f.held += bytes
+		return err
+	}
 	recorded, ok := event.Payload.(*usage.Recorded)
 	if !ok || !Ledgered(recorded) {
 		return nil
@@ -83,13 +94,14 @@ func (f *ledgerFold) Add(event *Event) error {
 
 // Bytes implements Fold.
 func (f *ledgerFold) Bytes() int {
-	return f.held + len(f.days)*daySumBytes + len(f.executions)*executionRowBytes
+	return f.held + len(f.days)*daySumBytes + len(f.executions)*executionRowBytes + f.adjusted.bytes()
 }
 
 // Part implements Fold.
 func (f *ledgerFold) Part(out *Statements) {
 	f.rows.write(f.tenant, out)
 	f.rows = newLedgerRows(len(f.rows.rows.elements)) // the next part has about as many
+	f.adjusted.writeRows(out)
 }
 
 // Write implements Fold.
@@ -97,4 +109,5 @@ func (f *ledgerFold) Write(out *Statements) {
 	f.Part(out)
 	f.writeDays(out)
 	f.writeExecutions(out)
+	f.adjusted.writeSums(out)
 }

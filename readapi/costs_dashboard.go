@@ -3,9 +3,11 @@ package readapi
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/archonhq/archon/api"
+	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/internal/httpx"
 )
@@ -14,7 +16,7 @@ import (
 const baseline = 30
 
 // monthRow is what the month's calls come to under one name of a dimension; of the dimension total, what a day's come to, and of the
-// dimension all, what all of them come to.
+// dimension all, what all of them come to. Rows of booked are the differences that were booked on a day, with their number for Tokens.
 type monthRow struct {
 	Dimension  string
 	Day        *time.Time
@@ -33,13 +35,16 @@ type month struct {
 	days     []dayTotal
 	total    usdSum
 	rows     []monthRow
+	// closed is the total without what was booked after the month, booked that by day.
+	closed usdSum
+	booked []monthRow
 }
 
 // readMonth reads a month, in one statement, so that all of it shows the same calls.
 func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month, error) {
 	dimensions := []string{"total", "provider", "model", "department", "agent"}
 	wide := span{of.from.AddDate(0, 0, -baseline), of.until}
-	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position, dimensions)+`), sums as (
+	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position, dimensions)+`), booked as (`+bookedSource(position)+`), sums as (
 			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, d.name, s.key) as name, sum(s.spend_usd)::numeric(30, 10) as spend,
 				sum(s.prompt_tokens + s.completion_tokens)::bigint as tokens, sum(s.executions)::bigint as executions
 			from source s left join model_providers p on s.dimension = 'provider' and p.tenant_id = $1 and p.id::text = s.key
@@ -48,7 +53,12 @@ func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month,
 			group by 1, 2, 3
 			union all
 			select 'all', null, '', coalesce(sum(spend_usd), 0)::numeric(30, 10), 0, 0 from source
-			where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date)
+			where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date
+			union all
+			select 'booked', booked_on, '', spend, count, 0 from booked
+			union all
+			select 'closed', null, '', (select coalesce(sum(spend_usd), 0) from source where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date)
+				- (select coalesce(sum(spend), 0) from booked), 0, 0)
 		select dimension, day, name, spend::text as spend, tokens, executions, (
 				select min(day) from cost_daily where tenant_id = $1 and dimension = 'total' and ($4::bigint is null or first_position <= $4)) as first_day
 		from sums
@@ -62,6 +72,10 @@ func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month,
 		switch row.Dimension {
 		case "all":
 			read.total, read.firstDay = row.Spend, row.FirstDay
+		case "booked":
+			read.booked = append(read.booked, row)
+		case "closed":
+			read.closed = row.Spend
 		case "total":
 			read.days = append(read.days, dayTotal{*row.Day, row.Spend})
 		default:
@@ -118,6 +132,35 @@ func (c *Costs) moment(ctx context.Context, asOf *time.Time) (now time.Time, pos
 	return now, &at, nil
 }
 
+// bookedSource has the differences of the month's calls that were booked after it was over, by the day on which they were: the
+// month is from $6 until before $3.
+func bookedSource(position *int64) string {
+	if position == nil {
+		return `select booked_on, sum(spend_usd)::numeric(30, 10) as spend, sum(count)::bigint as count from cost_adjusted_days
+			where tenant_id = $1 and day >= ($6::timestamptz at time zone 'UTC')::date and day < ($3::timestamptz at time zone 'UTC')::date
+				and booked_on >= ($3::timestamptz at time zone 'UTC')::date group by 1`
+	}
+	return `select (occurred_at at time zone 'UTC')::date as booked_on, sum(difference_usd)::numeric(30, 10) as spend, count(distinct recorded_position) as count
+		from cost_adjustments where tenant_id = $1 and started_at >= $6 and started_at < $3 and occurred_at >= $3 and recorded_position <= $4 group by 1`
+}
+
+// adjustments are the differences that were booked after the month was over.
+func (m *month) adjustments(now time.Time) (asClosed *json.Number, shown api.CostAdjustments) {
+	var sum domain.Amount
+	shown.Booked = []api.CostAdjustment{}
+	for _, row := range m.booked {
+		shown.Booked = append(shown.Booked, api.CostAdjustment{Date: row.Day.Format(time.DateOnly), Spend: row.Spend.number(), Count: row.Tokens})
+		shown.Count += row.Tokens
+		sum += row.Spend.amount()
+	}
+	shown.Spend = sum.Number()
+	if !m.until.After(now) {
+		closed := m.closed.number()
+		asClosed = &closed
+	}
+	return asClosed, shown
+}
+
 func (m *month) dashboard(now time.Time) api.CostDashboard {
 	series := m.series(now)
 	shown := api.CostDashboard{
@@ -138,6 +181,7 @@ func (m *month) dashboard(now time.Time) api.CostDashboard {
 			shown.ByAgent = append(shown.ByAgent, api.CostOfAgent{Agent: name, Spend: spend, Executions: row.Executions})
 		}
 	}
+	shown.SpendAsClosed, shown.Adjustments = m.adjustments(now)
 	for _, anomaly := range series.Anomalies(m.from, m.until) {
 		shown.Anomalies = append(shown.Anomalies, api.CostAnomaly{
 			Date: anomaly.Day.Format(time.DateOnly), Spend: anomaly.Spend.Number(), Expected: anomaly.Expected.Number(), Sigma: anomaly.Sigma.Number(),

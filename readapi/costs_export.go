@@ -130,6 +130,12 @@ func (x *export) prepare(ctx context.Context) error {
 	return err
 }
 
+// costAsOf is what a call of the ledger (l) cost as of position $5: what was recorded, and the differences that were booked for
+// it by then. Few calls have any.
+const costAsOf = `case when l.corrected_position is null then l.cost_usd else (
+			select coalesce(l.cost_usd + coalesce(sum(a.difference_usd), 0), sum(a.difference_usd)) from cost_adjustments a
+			where a.tenant_id = $1 and a.call_position = l.recorded_position and a.recorded_position <= $5)::numeric(20, 10) end`
+
 // next reads the next page; an empty one is the end.
 func (x *export) next(ctx context.Context) ([]exportRow, error) {
 	from, after := x.within.from, int64(0)
@@ -137,8 +143,8 @@ func (x *export) next(ctx context.Context) ([]exportRow, error) {
 		from, after = x.after.StartedAt, x.after.RecordedPosition
 	}
 	rows, err := query[exportRow](ctx, x.costs.Database, x.tenant, `select started_at, recorded_position, execution_id, agent_id, provider_id, model, department_id,
-			user_id, prompt_tokens, completion_tokens, cached_tokens, total_tokens, cost_usd::text
-		from token_ledger where tenant_id = $1 and (started_at, recorded_position) > ($2, $3) and started_at >= $2 and started_at < $4 and recorded_position <= $5
+			user_id, prompt_tokens, completion_tokens, cached_tokens, total_tokens, `+costAsOf+`::text as cost_usd
+		from token_ledger l where tenant_id = $1 and (started_at, recorded_position) > ($2, $3) and started_at >= $2 and started_at < $4 and recorded_position <= $5
 		order by started_at, recorded_position limit $6`, from, after, x.within.until, x.position, exportPage)
 	if len(rows) > 0 {
 		x.begun, x.after = true, rows[len(rows)-1]

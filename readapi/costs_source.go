@@ -3,7 +3,8 @@ package readapi
 import "strings"
 
 // Sources of sums: rows of (dimension, day, key, spend_usd, prompt_tokens, completion_tokens, requests, executions), of the
-// dimensions in $5, in the span from $2 until before $3.
+// dimensions in $5, in the span from $2 until before $3. Differences of calls that were priced again are in both, as far as they
+// were booked.
 //
 // dailySource has the sums of days, up to date; $4 must be null.
 const dailySource = `select dimension, day, key, spend_usd, prompt_tokens, completion_tokens, requests, executions from cost_daily
@@ -16,8 +17,9 @@ const dailySource = `select dimension, day, key, spend_usd, prompt_tokens, compl
 // projector writes both tables in one transaction.
 //
 // A call is added up under the provider and model that answered; what attempts before that one consumed is then moved to
-// theirs. The ledger's rows are read once, whatever the number of dimensions. The offset keeps PostgreSQL from reading all of
-// them and asking of each whether it lies in one of the days, which it takes to be many.
+// theirs. What was booked by the position because calls were priced again is added to what was recorded. The ledger's rows are
+// read once, whatever the number of dimensions. The offsets keep PostgreSQL from reading all rows and asking of each whether it
+// lies in one of the days, which it takes to be many.
 func mixedSource(dimensions []string) string {
 	columns := map[string]string{"provider": "provider_id", "model": "model", "department": "department_id", "agent": "agent_id", "user": "user_id"}
 	var sets, names, keys strings.Builder
@@ -57,8 +59,17 @@ func mixedSource(dimensions []string) string {
 				cross join lateral jsonb_to_recordset(c.given_up) as g(provider_id text, model text, prompt_tokens bigint, completion_tokens bigint, cost_usd numeric)
 				cross join lateral (values (nullif(g.provider_id, '')::uuid, g.model, 1), (c.provider_id, c.model, -1)) as s(provider_id, model, sign)
 			where c.given_up is not null
+			union all
+			select n.day, a.provider_id, a.model, a.department_id, a.agent_id, a.user_id, a.difference_usd, 0, 0, 0
+			from days n cross join lateral (
+				select provider_id, model, department_id, agent_id, user_id, difference_usd from cost_adjustments
+				where tenant_id = $1 and started_at >= n.starts and started_at < n.ends
+					and (recorded_position <= $4 or ($4::bigint is null and not n.settled))
+				offset 0
+			) a
 		)
-		select c.dimension, c.day, c.key, c.spend_usd, c.prompt_tokens, c.completion_tokens, c.requests, c.executions
+		select c.dimension, c.day, c.key, case when $4::bigint is null then c.spend_usd else c.spend_usd - c.adjusted_usd end as spend_usd,
+			c.prompt_tokens, c.completion_tokens, c.requests, c.executions
 		from days n join cost_daily c on c.tenant_id = $1 and c.dimension = any($5::text[]) and c.day = n.day
 		where n.settled
 		union all

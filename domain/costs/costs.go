@@ -1,7 +1,8 @@
-// Package costs is the arithmetic of what days have cost: which of them stand out, and what the days to come may cost.
+// Package costs is the context of what calls have cost: the differences that are booked when calls are priced again, and the
+// arithmetic of what days have cost, which of them stand out, and what the days to come may cost.
 //
-// It is pure. Money comes in and goes out as amounts; in between are means and squares of it, estimates, for which floats
-// are good enough. Nothing here adds up what anybody pays.
+// It is pure. Differences are exact, whole numbers of 10⁻¹⁰ USD. The arithmetic of days takes and gives amounts; in between are
+// means and squares of them, estimates, for which floats are good enough, and nothing there adds up what anybody pays.
 package costs
 
 import (

@@ -54,7 +54,7 @@ func (r *run) upperBound() (budget.Amount, *Problem) {
 	r.clamp = cmp.Or(r.maxOutput, r.DefaultMaxTokens)
 	var dearest domain.Amount
 	for _, choice := range r.decision.Plan {
-		price, found := r.snapshot.Prices.At(string(r.snapshot.Provider(choice.ProviderID).Config.Type), choice.Model, r.started)
+		price, found := r.snapshot.Prices.At(string(r.snapshot.Provider(choice.ProviderID).Config.Type), choice.Model, r.recorded.StartedAt)
 		if !found {
 			problem := budgetExceeded("This API key has a budget, and a model that would serve this request has no price, so that the budget could not be kept. Set a price for the model, or ask for another one.")
 			problem.Param = "model"
@@ -76,8 +76,7 @@ func (r *run) lose(ctx context.Context, attempt *usage.Attempt, consumed dialect
 		tokens.Output = max(tokens.Output, r.clamp*r.choices)
 	}
 	attempt.Tokens, attempt.Source = tokens, string(consumed.Source)
-	if price, found := r.price(ctx); found {
-		cost := price.Cost(tokens)
+	if _, cost, found := r.price(ctx, tokens); found {
 		attempt.CostUSD = cost.String()
 		r.spent += cost
 		r.owing = len(r.reserved) > 0
@@ -94,15 +93,16 @@ func (r *run) affords(ctx context.Context) bool {
 	return r.reserve(ctx) == nil
 }
 
-// price is that of the model under way. Where it has none, the call is unpriced and somebody is told.
-func (r *run) price(ctx context.Context) (prices.Price, bool) {
-	price, found := r.snapshot.Prices.At(r.recorded.ProviderType, r.recorded.Model, r.started)
+// price is that of the model under way, and what tokens cost by it. Where it has none, the call is unpriced and somebody is
+// told.
+func (r *run) price(ctx context.Context, tokens domain.Tokens) (price prices.Price, cost domain.Amount, found bool) {
+	price, cost, found = r.snapshot.Prices.Charge(r.recorded.ProviderType, r.recorded.Model, r.recorded.StartedAt, tokens)
 	if !found {
 		r.recorded.Unpriced = true
 		providerType, model := r.recorded.ProviderType, r.recorded.Model
 		r.after(ctx, func(ctx context.Context) { r.Unpriced(ctx, r.caller.Tenant, providerType, model) })
 	}
-	return price, found
+	return price, cost, found
 }
 
 // charge puts price and cost of what was consumed into the record.
@@ -110,8 +110,8 @@ func (r *run) charge(ctx context.Context, tokens domain.Tokens) (cost domain.Amo
 	r.recorded.Tokens = tokens
 	cost = r.spent
 	if tokens.Total() > 0 {
-		if price, found := r.price(ctx); found {
-			cost += price.Cost(tokens)
+		if price, charged, found := r.price(ctx, tokens); found {
+			cost += charged
 			r.recorded.CostUSD = cost.String() // also where it is nothing, which is known then
 			if encoded, err := json.Marshal(price); err == nil {
 				r.recorded.Price = encoded

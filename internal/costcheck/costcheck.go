@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/internal/eventcodec"
@@ -33,6 +34,9 @@ type Report struct {
 	// Calls and Spend, a decimal of USD, are the ledger's according to the log, Unpriced the calls that have no price.
 	Calls, Unpriced int64
 	Spend           string
+	// Adjustments are the differences that were booked because calls were priced again, Adjusted how much of Spend they are.
+	Adjustments int64
+	Adjusted    string
 	// Differences is how many were told.
 	Differences int64
 }
@@ -55,6 +59,7 @@ func (c *Checker) Check(ctx context.Context, tenant string, tell func(difference
 	report := check.report
 	report.Head = max(head.Position, report.Position)
 	report.Calls, report.Unpriced, report.Spend = check.fold.calls, check.fold.unpriced, decimal(check.fold.spend)
+	report.Adjustments, report.Adjusted = check.fold.adjustments, decimal(check.fold.adjusted)
 	return report, nil
 }
 
@@ -66,6 +71,8 @@ type check struct {
 	tell   func(difference string)
 	fold   *fold
 	report Report
+	// corrections are those that the log has so far.
+	corrections corrections
 }
 
 func (c *check) differf(format string, args ...any) {
@@ -97,6 +104,9 @@ func (c *check) checkRows(ctx context.Context, tx pgx.Tx) error {
 	if err := rows.open(ctx); err != nil {
 		return err
 	}
+	if err := c.openAdjustments(ctx, tx); err != nil {
+		return err
+	}
 	for after := int64(0); after < c.report.Position; {
 		events, err := c.log.Read(ctx, c.tenant, after, pageSize)
 		if err != nil {
@@ -115,17 +125,23 @@ func (c *check) checkRows(ctx context.Context, tx pgx.Tx) error {
 			}
 		}
 	}
-	return c.passRows(ctx, rows, 0)
+	if err := c.passRows(ctx, rows, 0); err != nil {
+		return err
+	}
+	return c.checkCorrections(ctx, tx)
 }
 
 func (c *check) checkEvent(ctx context.Context, event *eventstore.Recorded, rows *ledger) error {
-	if event.Type != (usage.Recorded{}).EventType() {
+	if event.Type != (usage.Recorded{}).EventType() && event.Type != (costs.CallRepriced{}).EventType() {
 		return nil
 	}
 	payload, err := c.codec.Decode(event.Type, event.Data)
 	if err != nil {
 		c.differf("position %d: the event can't be decoded: %v", event.Position, err)
 		return nil
+	}
+	if repriced, is := payload.(costs.CallRepriced); is {
+		return c.checkRepriced(ctx, event, &repriced)
 	}
 	recorded, ok := payload.(usage.Recorded)
 	if !ok || !projections.Ledgered(&recorded) {

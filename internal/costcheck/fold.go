@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/projections"
 )
 
@@ -18,15 +19,18 @@ import (
 type fold struct {
 	calls, unpriced int64
 	spend           *big.Int
-	days            map[dayKey]*sums
-	executions      map[executionKey]execution
+	// adjusted is how much of spend the differences are, of which there are adjustments.
+	adjusted    *big.Int
+	adjustments int64
+	days        map[dayKey]*sums
+	executions  map[executionKey]execution
 }
 
 type dayKey struct{ dimension, day, key string }
 
 // sums is what a row of cost_daily comes to.
 type sums struct {
-	spend                                              *big.Int
+	spend, adjusted                                    *big.Int
 	prompt, completion, requests, unpriced, executions int64
 	first, last                                        int64
 }
@@ -56,7 +60,7 @@ type execution struct {
 }
 
 func newFold() *fold {
-	return &fold{spend: new(big.Int), days: map[dayKey]*sums{}, executions: map[executionKey]execution{}}
+	return &fold{spend: new(big.Int), adjusted: new(big.Int), days: map[dayKey]*sums{}, executions: map[executionKey]execution{}}
 }
 
 // add counts a call. Where it was answered it is a request; its shares count where they were consumed.
@@ -94,26 +98,52 @@ func (f *fold) add(call *projections.Call) {
 	}
 }
 
+// adjust adds a difference to what its call has cost.
+func (f *fold) adjust(a *projections.Adjustment, repriced *costs.CallRepriced) {
+	f.adjustments++
+	if repriced.Priced && !repriced.WasPriced {
+		f.unpriced--
+	}
+	day := a.Day().Format(time.DateOnly)
+	for i := range a.Parts {
+		part := &a.Parts[i]
+		difference := big.NewInt(int64(part.Difference))
+		f.spend.Add(f.spend, difference)
+		f.adjusted.Add(f.adjusted, difference)
+		for dimension, key := range map[string]string{
+			"total": "", "provider": id(part.Provider), "model": part.Model, "department": a.Department, "agent": a.Agent, "user": a.User, "key": id(a.Key),
+		} {
+			into := f.day(dayKey{dimension, day, key})
+			into.spend.Add(into.spend, difference)
+			into.adjusted.Add(into.adjusted, difference)
+			if part.NewlyPriced {
+				into.unpriced--
+			}
+		}
+	}
+}
+
 func (f *fold) day(key dayKey) *sums {
 	into, found := f.days[key]
 	if !found {
-		into = &sums{spend: new(big.Int)}
+		into = &sums{spend: new(big.Int), adjusted: new(big.Int)}
 		f.days[key] = into
 	}
 	return into
 }
 
 // values are the columns of sums as text.
-func (s *sums) values() [8]string {
+func (s *sums) values() [9]string {
 	return [...]string{
 		decimal(s.spend), number(s.prompt), number(s.completion), number(s.requests), number(s.unpriced), number(s.executions), number(s.first), number(s.last),
+		decimal(s.adjusted),
 	}
 }
 
 // checkDays holds cost_daily against the fold.
 func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select dimension, day::text, key, spend_usd::text, prompt_tokens::text, completion_tokens::text, requests::text, unpriced::text,
-		executions::text, first_position::text, last_position::text from cost_daily where tenant_id = $1 order by dimension, day, key`, c.tenant)
+		executions::text, first_position::text, last_position::text, adjusted_usd::text from cost_daily where tenant_id = $1 order by dimension, day, key`, c.tenant)
 	if err != nil {
 		return fmt.Errorf("read the sums of days: %w", err)
 	}
@@ -121,8 +151,8 @@ func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 	left := maps.Clone(c.fold.days)
 	for rows.Next() {
 		var key dayKey
-		var have [8]string
-		if err := rows.Scan(&key.dimension, &key.day, &key.key, &have[0], &have[1], &have[2], &have[3], &have[4], &have[5], &have[6], &have[7]); err != nil {
+		var have [9]string
+		if err := rows.Scan(&key.dimension, &key.day, &key.key, &have[0], &have[1], &have[2], &have[3], &have[4], &have[5], &have[6], &have[7], &have[8]); err != nil {
 			return fmt.Errorf("read the sums of days: %w", err)
 		}
 		c.compareDay(key, have, left[key])
@@ -137,13 +167,13 @@ func (c *check) checkDays(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-func (c *check) compareDay(key dayKey, have [8]string, want *sums) {
+func (c *check) compareDay(key dayKey, have [9]string, want *sums) {
 	if want == nil {
 		c.differf("%s: the sums of days have %s USD, and the log has no calls there", key, have[0])
 		return
 	}
 	expected := want.values()
-	for i, column := range []string{"spend_usd", "prompt_tokens", "completion_tokens", "requests", "unpriced", "executions", "first_position", "last_position"} {
+	for i, column := range []string{"spend_usd", "prompt_tokens", "completion_tokens", "requests", "unpriced", "executions", "first_position", "last_position", "adjusted_usd"} {
 		if have[i] != expected[i] {
 			c.differf("%s: %s is %s in the sums of days, and the log comes to %s", key, column, have[i], expected[i])
 		}

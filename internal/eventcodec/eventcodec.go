@@ -8,6 +8,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/costsettings"
 	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
@@ -47,6 +48,10 @@ func New() *eventstore.Codec {
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),
 		eventstore.Define[usage.Recorded](),
+		eventstore.Define[costs.RepricingRequested](),
+		eventstore.Define[costs.RepricingProgressed](),
+		eventstore.Define[costs.RepricingCompleted](),
+		eventstore.Define[costs.CallRepriced](),
 		eventstore.Define[routing.RulesetReplaced](),
 		eventstore.Define[routing.FallbackReplaced](),
 	)
@@ -59,7 +64,7 @@ func New() *eventstore.Codec {
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
 	return slices.Concat(
-		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
+		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), costs.Events(), audit.Events(), operations.Events(),
 		departments.Events(), costsettings.Events(),
 	)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/costsettings"
 	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
@@ -84,6 +85,18 @@ func examples() []domain.Event {
 			Decision: json.RawMessage(`{"v":1}`), Tokens: domain.Tokens{Input: 10, CacheRead: 20, CacheWrite: 30, Output: 40, Reasoning: 50},
 			Source: "provider", RawUsage: json.RawMessage(`{"prompt_tokens":60}`), Price: json.RawMessage(`{"source":"list"}`), CostUSD: "0.0000012345",
 			Unpriced: true, LatencyUS: 4711, FirstTokenUS: 1234,
+		},
+		costs.RepricingRequested{RepricingID: id, From: at, Until: at.Add(time.Hour), ProviderType: "openai", Model: "gpt-4o", DryRun: true, BookVersion: 3},
+		costs.RepricingProgressed{
+			RepricingID: id, Place: costs.Place{StartedAt: at, Position: 4711},
+			Found: costs.Found{Examined: 500, Repriced: 120, NewlyPriced: 3, Unpriced: 1, Difference: -12_345},
+		},
+		costs.RepricingCompleted{RepricingID: id, Found: costs.Found{Examined: 500, Repriced: 120, NewlyPriced: 3, Unpriced: 1, Difference: -12_345}},
+		costs.CallRepriced{
+			RepricingID: id, BookVersion: 3, CallID: id, Position: 4711, StartedAt: at, KeyID: id, UserID: "u-1", DepartmentID: "d-1", AgentID: "a-1",
+			OldCost: 25_000, NewCost: 12_655, Difference: -12_345, WasPriced: true, Priced: true,
+			Parts: []costs.Part{{ProviderID: id, Model: "gpt-4o", OldCost: new(domain.Amount(25_000)), NewCost: new(domain.Amount(12_655))}},
+			Price: json.RawMessage(`{"source":"override"}`),
 		},
 		routing.RulesetReplaced{Ruleset: routing.Ruleset{
 			Rules: []routing.Rule{{

@@ -16,6 +16,7 @@ var (
 	_ api.CreateKeyResponseObject           = Answer{}
 	_ api.RevokeKeyResponseObject           = Answer{}
 	_ api.OverridePricesResponseObject      = Answer{}
+	_ api.RepriceCallsResponseObject        = Answer{}
 	_ api.RetryProjectionResponseObject     = Answer{}
 	_ api.RetryJobResponseObject            = Answer{}
 	_ api.DiscardJobResponseObject          = Answer{}
@@ -48,6 +49,9 @@ func (a Answer) VisitRevokeKeyResponse(w http.ResponseWriter) error { return a.w
 
 // VisitOverridePricesResponse sends the answer.
 func (a Answer) VisitOverridePricesResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRepriceCallsResponse sends the answer.
+func (a Answer) VisitRepriceCallsResponse(w http.ResponseWriter) error { return a.write(w) }
 
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -32,6 +32,14 @@ func (h *handlers) OverridePrices(ctx context.Context, _ api.OverridePricesReque
 	return h.written(ctx, "overridePrices")
 }
 
+func (h *handlers) RepriceCalls(ctx context.Context, _ api.RepriceCallsRequestObject) (api.RepriceCallsResponseObject, error) {
+	return h.written(ctx, "repriceCalls")
+}
+
+func (h *handlers) GetRepricing(ctx context.Context, _ api.GetRepricingRequestObject) (api.GetRepricingResponseObject, error) {
+	return nil, h.arrive(ctx, "getRepricing")
+}
+
 func (h *handlers) ListAlerts(ctx context.Context, _ api.ListAlertsRequestObject) (api.ListAlertsResponseObject, error) {
 	return nil, h.arrive(ctx, "listAlerts")
 }

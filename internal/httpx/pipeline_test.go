@@ -43,6 +43,8 @@ func bodyFor(operation string) string {
 		return `{"rules": []}`
 	case "replaceFallback":
 		return `{"chain": []}`
+	case "repriceCalls":
+		return `{"from": "2026-07-01"}`
 	case "tryRoute", "route":
 		return `{"prompt": "hello"}`
 	default:
@@ -89,7 +91,7 @@ var _ = Describe("every operation", func() {
 		})
 		Expect(s.handlers.reached).To(BeEmpty())
 		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
-		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 42))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 44))
 	})
 
 	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {

@@ -41,6 +41,8 @@ const (
 	exportPath      = "/api/v1/cost/export"
 	settingsPath    = "/api/v1/cost/settings"
 	departmentsPath = "/api/v1/departments"
+	repricePath     = "/api/v1/cost/reprice"
+	repricingsPath  = "/api/v1/cost/repricings"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.

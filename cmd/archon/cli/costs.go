@@ -51,8 +51,12 @@ func (p Process) checkCosts(ctx context.Context, checker *costcheck.Checker, ten
 		if report.Differences > 0 {
 			good, verdict = false, fmt.Sprintf("%d DIFFERENCES", report.Differences)
 		}
-		fmt.Fprintf(p.Stdout, "%s: %s, %d calls, %s USD, %d without a price, up to position %d of %d\n",
-			one, verdict, report.Calls, report.Spend, report.Unpriced, report.Position, report.Head)
+		adjusted := ""
+		if report.Adjustments > 0 {
+			adjusted = fmt.Sprintf(", %s USD of it by pricing calls again %d times", report.Adjusted, report.Adjustments)
+		}
+		fmt.Fprintf(p.Stdout, "%s: %s, %d calls, %s USD%s, %d without a price, up to position %d of %d\n",
+			one, verdict, report.Calls, report.Spend, adjusted, report.Unpriced, report.Position, report.Head)
 	}
 	if !good {
 		return errQuiet

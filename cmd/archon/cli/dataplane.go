@@ -46,12 +46,13 @@ func (n *node) openCalls(context.Context) error {
 	})
 	n.samples = &plane.Samples{Record: use.RecordSample, Now: time.Now, Log: n.log}
 	n.breakers = breaker.New(n.cache.Client(), breaker.Config{Log: n.log, OnTransition: n.transitions.add})
+	n.budgets = budget.New(n.cache.Client(), n.log)
 	n.plane = plane.New(plane.Config{
 		Directory: n.directory, Targets: &targets{secret: use.Secret},
 		Dialect: dialect.NewClient(client, "archon/"+n.version, dialect.Timeouts{
 			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
 		}),
-		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), n.log),
+		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: n.budgets,
 		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler, Refusals: &commands.Refusals{Handler: use.Handler}}}, Samples: n.samples,
 		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})

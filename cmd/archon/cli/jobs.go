@@ -42,6 +42,10 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 		Send: webhook.NewSender(n.guard(), "archon/"+n.version, time.Now).Send,
 	}
 	router.HandleMany(reactions.DeliverAlertTopic, reactions.DeliveriesAtOnce, reactions.DeliverAlerts(delivery.Deliver))
+	repricings := n.repricings(use.Handler)
+	router.Handle(reactions.RepriceTopic, reactions.RepriceCalls(func(ctx context.Context, job reactions.Job, repricingID string) error {
+		return repricings.Run(ctx, jobCaller(job), repricingID) //nolint:wrapcheck // says what it did
+	}))
 	return router, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/gateway/breaker"
+	"github.com/archonhq/archon/gateway/budget"
 	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/internal/auth"
 	"github.com/archonhq/archon/internal/cache"
@@ -59,6 +60,7 @@ type node struct {
 	directory   *plane.Directory
 	samples     *plane.Samples
 	breakers    *breaker.Breakers
+	budgets     *budget.Budgets
 	plane       *plane.Plane
 	transitions transitions
 	// alerts are raised by calls and resolved by jobs.
@@ -233,6 +235,7 @@ func projectors() []projections.Projector {
 		reactions.AlertResolution{},
 		reactions.CredentialAlerts{},
 		reactions.AlertDelivery{},
+		reactions.Repricing{},
 	}
 }
 

@@ -26,7 +26,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	const victim, attacker = "victim", "attacker"
 	var s *surface
 	var theirs, mine string
-	var theirProvider, theirJob, theirKey string
+	var theirProvider, theirJob, theirKey, theirRepricing string
 
 	BeforeAll(func() {
 		place := install()
@@ -46,6 +46,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 		s.ask(http.MethodPut, pricingPath, theirs, priced(map[string]any{"model": mark}))
 		raiseAlert(s.installation, victim, mark+"-unpriced") // a model with a price would have its alert resolved in the middle of a spec
 		recordCall(s.installation, victim, calls.Recorded{ProviderID: theirProvider, Model: mark, DepartmentID: mark, UserID: mark})
+		theirRepricing, _ = s.reprice(theirs, object{"from": "2026-01-01", "model": mark})["id"].(string)
 		theirJob = uuid.NewString()
 		ctx, conn := s.asSuperuser()
 		_, err := conn.Exec(ctx, `insert into jobs (tenant_id, uuid, topic, payload, status, attempts, last_error, finished_at)
@@ -70,6 +71,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			return []string{theirKey}
 		case strings.HasPrefix(template, departmentsPath+"/{id}"):
 			return []string{mark}
+		case strings.HasPrefix(template, repricingsPath+"/{id}"):
+			return []string{theirRepricing}
 		}
 		return nil
 	}
@@ -106,6 +109,10 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 					continue // the victim's own job answers once; not needed to know that it is there
 				}
 				at += ": the victim still has it"
+				if strings.HasPrefix(template, repricingsPath) {
+					Expect(s.get(repricingsPath+"/"+id, theirs).body).To(ContainSubstring(mark), at)
+					continue
+				}
 				if strings.HasPrefix(template, keysPath) {
 					Expect(s.get(keysPath+"/"+id, theirs).data()).To(HaveKeyWithValue("status", "active"), at)
 					continue
