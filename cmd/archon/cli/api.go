@@ -73,7 +73,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Routes:      &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
 				Prices:      n.prices(handler),
 				Departments: &commands.Departments{Handler: handler, Reads: providers.Reads}, CostSettings: n.costSettings(handler),
-				Repricings:  n.repricings(handler),
+				Repricings: n.repricings(handler),
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
