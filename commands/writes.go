@@ -61,6 +61,9 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 	if resourceType, id = routingResource(refused.Request); resourceType != "" {
 		return resourceType, id
 	}
+	if strings.HasPrefix(refused.Request.Path, budgetPath) {
+		return "budget", budgetID(refused.PathParams)
+	}
 	for _, route := range []struct {
 		prefix, resourceType, parameter string
 		isID                            func(string) bool

@@ -81,7 +81,7 @@ func newFixture(ctx context.Context) *fixture {
 	f.store = eventstore.New(f.app, eventstore.Config{})
 	DeferCleanup(f.store.Close)
 	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.Keys{},
-		projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.Breakers{}, projections.KeySpend{}, projections.AuditIndex{}, projections.Ledger{})
+		projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.Breakers{}, projections.KeySpend{}, projections.AuditIndex{}, projections.Ledger{}, projections.Budgets{})
 	Expect(err).NotTo(HaveOccurred())
 	database := readapi.Database{Pool: f.app}
 	f.providers = &readapi.Providers{
@@ -142,7 +142,7 @@ func (f *fixture) project(ctx context.Context, of string) {
 	head, err := f.store.Head(ctx, of)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.KeysName, projections.PricesName, projections.RoutingName,
-		projections.AlertsName, projections.BreakersName, projections.KeySpendName, projections.AuditIndexName, projections.LedgerName)).To(Succeed())
+		projections.AlertsName, projections.BreakersName, projections.KeySpendName, projections.AuditIndexName, projections.LedgerName, projections.BudgetsName)).To(Succeed())
 }
 
 // register adds a provider and returns its id.

@@ -17,6 +17,8 @@ func TablesOf(operation string) []string {
 		return []string{"alerts"}
 	case "getCostDashboard", "getCostBreakdown", "exportCosts":
 		return []string{"ledger", "providers"}
+	case "listBudgets", "getBudget", "getDepartmentBudget":
+		return []string{"budgets", "ledger", "alerts"}
 	case "getCostForecast":
 		return []string{"ledger"}
 	case "listAudit":

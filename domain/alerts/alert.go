@@ -11,11 +11,17 @@ import (
 // Kind is what an alert is about.
 type Kind string
 
-// UnpricedModel is a model that was called and has no price, so that what its calls cost is not known.
-const UnpricedModel Kind = "unpriced_model"
+// The kinds of alert.
+const (
+	// UnpricedModel is a model that was called and has no price, so that what its calls cost is not known.
+	UnpricedModel Kind = "unpriced_model"
+	// BudgetWarning is a budget that has been spent up to its warn threshold, BudgetExhausted one that refuses calls.
+	BudgetWarning   Kind = "budget_warning"
+	BudgetExhausted Kind = "budget_exhausted"
+)
 
 // Kinds lists the kinds of alert.
-func Kinds() []Kind { return []Kind{UnpricedModel} }
+func Kinds() []Kind { return []Kind{UnpricedModel, BudgetWarning, BudgetExhausted} }
 
 // Bounds of an alert's texts.
 const (

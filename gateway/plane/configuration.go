@@ -3,6 +3,7 @@ package plane
 import (
 	"time"
 
+	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
@@ -29,6 +30,9 @@ type Configuration struct {
 	// Keys are all keys by id, revoked and expired ones too.
 	Keys   map[string]keys.Key
 	Prices prices.Book
+	// Budgets are the budgets that hold, Zone is the calendar's of their periods; nil is UTC.
+	Budgets map[budgets.Subject]budgets.Config
+	Zone    *time.Location
 	// Lagging is why the configuration may be older than was asked for; nil where it is not. Keys that were revoked are
 	// revoked in it all the same.
 	Lagging error

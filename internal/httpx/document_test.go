@@ -82,7 +82,7 @@ var _ = Describe("the OpenAPI document", func() {
 				}
 			}
 		})
-		Expect(count).To(Equal(36))
+		Expect(count).To(Equal(43))
 	})
 
 	It("gives every list a limit, a cursor and a page in meta", func() {
@@ -98,7 +98,7 @@ var _ = Describe("the OpenAPI document", func() {
 			meta := success.Value.Content["application/json"].Schema.Value.Properties["meta"].Value
 			Expect(meta.Required).To(ContainElement("pagination"), path)
 		})
-		Expect(lists).To(Equal(9))
+		Expect(lists).To(Equal(10))
 	})
 
 	It("has If-Match on the writes of one resource and as_of where the contract marks it", func() {
@@ -111,8 +111,10 @@ var _ = Describe("the OpenAPI document", func() {
 				timed = append(timed, o.OperationID)
 			}
 		})
-		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback"))
-		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback", "getCostDashboard"))
+		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback",
+			"putDepartmentBudget", "deleteDepartmentBudget", "putBudget", "deleteBudget"))
+		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback", "getCostDashboard", "listBudgets",
+			"getDepartmentBudget", "getBudget"))
 	})
 
 	It("is matched by an Answer for every write", func() {

@@ -33,6 +33,7 @@ type writeHandlers struct {
 	*commands.Providers
 	*commands.Keys
 	*commands.Prices
+	*commands.Budgets
 	*commands.Routing
 	*commands.Routes
 	*commands.Operations
@@ -42,6 +43,7 @@ type readHandlers struct {
 	*readapi.Providers
 	*readapi.Keys
 	*readapi.Prices
+	*readapi.Budgets
 	*readapi.Routing
 	*readapi.Alerts
 	*readapi.Costs
@@ -67,11 +69,13 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Routing:    &commands.Routing{Handler: handler, Reads: providers.Reads},
 				Routes:     &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
 				Prices:     n.prices(handler),
+				Budgets:    &commands.Budgets{Handler: handler, Reads: providers.Reads, Show: n.budgetReads().Show},
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
 				Prices:     n.priceReads(),
+				Budgets:    n.budgetReads(),
 				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
 				Alerts:     n.alertReads(),
 				Costs:      costs,

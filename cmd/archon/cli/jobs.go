@@ -11,6 +11,7 @@ import (
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
 )
 
@@ -31,6 +32,12 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	}
 	router.Handle(reactions.ResolveUnpricedTopic, reactions.ResolveUnpriced(func(ctx context.Context, job reactions.Job, position int64, moment time.Time) error {
 		return unpriced.Resolve(ctx, jobCaller(job), position, moment) //nolint:wrapcheck // says what it did
+	}))
+	router.Handle(reactions.ReviewBudgetsTopic, reactions.ReviewBudgets(func(ctx context.Context, job reactions.Job, position int64) error {
+		if err := n.runner.Wait(ctx, job.Tenant, position, projections.BudgetsName); err != nil {
+			return err //nolint:wrapcheck // says what it waited for
+		}
+		return n.reviewBudgets(ctx, jobCaller(job))
 	}))
 	return router, nil
 }

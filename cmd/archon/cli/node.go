@@ -217,6 +217,7 @@ func projectors() []projections.Projector {
 		projections.Providers{},
 		projections.Keys{},
 		projections.Prices{},
+		projections.Budgets{},
 		projections.Routing{},
 		projections.Alerts{},
 		projections.Breakers{},
@@ -226,6 +227,7 @@ func projectors() []projections.Projector {
 		reactions.ProbeSchedule{},
 		reactions.SecretRemoval{},
 		reactions.AlertResolution{},
+		reactions.BudgetReview{},
 	}
 }
 
