@@ -82,13 +82,17 @@ func (b *Budgets) put(ctx context.Context, subject budgets.Subject, sent *api.Pu
 	if err != nil {
 		return httpx.Answer{}, err
 	}
+	command := budgets.Put{Subject: subject, Config: config}
+	if err := command.Problem(); err != nil { // before it is looked up for nothing
+		return httpx.Answer{}, err
+	}
 	show, err := b.Show(ctx, caller.Tenant, subject)
 	if err != nil {
 		return httpx.Answer{}, err
 	}
 	done, err := handle(ctx, b.Handler, caller, budgetTask{
 		decider: budgetDecider(),
-		command: budgets.Put{Subject: subject, Config: config},
+		command: command,
 		streams: budgetStreams(subject),
 		answer: func(state budgeted, version int64, _ time.Time) response {
 			return response{status: http.StatusOK, data: show(state.own, version), version: version}

@@ -302,6 +302,23 @@ func (b *Budgets) Config(ctx context.Context, tenant string) (map[budgets.Subjec
 	return all, zone, err //nolint:wrapcheck // says what it read
 }
 
+// departments are the budgets of departments as of a moment, by department.
+func (b *Budgets) departments(ctx context.Context, of moment) (map[string]departmentBudget, error) {
+	list, err := b.find(ctx, of, `level = 'department'`, 0)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	if of.zone, err = b.TimeZone(ctx, of.tenant); err != nil {
+		return nil, err //nolint:wrapcheck // says what it read
+	}
+	found, err := b.standings(ctx, of, nil)
+	byID := make(map[string]departmentBudget, len(list))
+	for i := range list {
+		byID[list[i].ID] = departmentBudget{found.show(list[i].State, list[i].version)}
+	}
+	return byID, err
+}
+
 // Standing is how it stands with a budget in its present period.
 type Standing struct {
 	budgets.State

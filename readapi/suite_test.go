@@ -93,6 +93,9 @@ func newFixture(ctx context.Context) *fixture {
 	f.routing = &readapi.Routing{Database: database, History: history{f.store, eventcodec.New()}}
 	f.alerts = &readapi.Alerts{Database: database}
 	f.costs = &readapi.Costs{Database: database, History: history{f.store, eventcodec.New()}, Now: func() time.Time { return f.now }}
+	f.costs.Budgets = &readapi.Budgets{
+		Database: database, History: f.costs.History, Now: f.costs.Now, TimeZone: func(context.Context, string) (*time.Location, error) { return time.UTC, nil },
+	}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }

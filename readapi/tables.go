@@ -15,7 +15,9 @@ func TablesOf(operation string) []string {
 		return []string{"routing"}
 	case "listAlerts":
 		return []string{"alerts"}
-	case "getCostDashboard", "getCostBreakdown", "exportCosts":
+	case "getCostDashboard":
+		return []string{"ledger", "providers", "budgets"}
+	case "getCostBreakdown", "exportCosts":
 		return []string{"ledger", "providers"}
 	case "listBudgets", "getBudget", "getDepartmentBudget":
 		return []string{"budgets", "ledger", "alerts"}

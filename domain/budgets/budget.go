@@ -85,6 +85,9 @@ type Put struct {
 // Remove ends a budget.
 type Remove struct{}
 
+// Problem refuses what makes no sense whatever the state.
+func (c Put) Problem() error { return c.Config.problem(c.Subject) }
+
 func (Put) command()    {}
 func (Remove) command() {}
 
@@ -99,7 +102,7 @@ func decide(state State, command Command) ([]domain.To, error) {
 		if c.Config.Department == "" {
 			c.Config.Department = state.Department
 		}
-		if err := c.Config.problem(c.Subject); err != nil {
+		if err := c.Problem(); err != nil {
 			return nil, err
 		}
 		if state.Exists && state.Config.equal(c.Config) {

@@ -138,7 +138,7 @@ func (n *node) alertReads() *readapi.Alerts {
 }
 
 func (n *node) costReads() *readapi.Costs {
-	return &readapi.Costs{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Now: time.Now}
+	return &readapi.Costs{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Budgets: n.budgetReads(), Now: time.Now}
 }
 
 func (n *node) providerReads() *readapi.Providers {

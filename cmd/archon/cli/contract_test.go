@@ -36,6 +36,7 @@ var _ = Describe("The contract", Ordered, ContinueOnFailure, Label("e2e"), func(
 	Describe("of API keys", func() { keysContract(shared) })
 	Describe("of prices", func() { pricesContract(shared) })
 	Describe("of costs", func() { costsContract(shared) })
+	Describe("of budgets", func() { budgetsContract(shared) })
 	Describe("of alerts", func() { alertsContract(shared) })
 	Describe("of routing", func() { routingContract(shared) })
 	Describe("of the nine provider types", func() { typesContract(shared) })
