@@ -288,18 +288,25 @@ func (b *Budgets) Show(ctx context.Context, tenant string, subject budgets.Subje
 	return found.show, err
 }
 
-// Config are the tenant's budgets that hold, and the time zone of their periods.
-func (b *Budgets) Config(ctx context.Context, tenant string) (map[budgets.Subject]budgets.Config, *time.Location, error) {
+// HeldBudget is a budget that holds, as calls need it.
+type HeldBudget struct {
+	budgets.Config
+
+	Version int64
+}
+
+// Held are the tenant's budgets that hold, and the time zone of their periods.
+func (b *Budgets) Held(ctx context.Context, tenant string) (map[budgets.Subject]HeldBudget, *time.Location, error) {
 	list, err := b.find(ctx, moment{tenant: tenant}, `true`, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	all := make(map[budgets.Subject]budgets.Config, len(list))
+	held := make(map[budgets.Subject]HeldBudget, len(list))
 	for i := range list {
-		all[list[i].Subject] = list[i].State.Config
+		held[list[i].Subject] = HeldBudget{list[i].Config, list[i].version}
 	}
 	zone, err := b.TimeZone(ctx, tenant)
-	return all, zone, err //nolint:wrapcheck // says what it read
+	return held, zone, err //nolint:wrapcheck // says what it read
 }
 
 // departments are the budgets of departments as of a moment, by department.

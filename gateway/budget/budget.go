@@ -47,9 +47,10 @@ type Level struct {
 	Limit Amount
 	// WarnOnly lets calls through beyond the limit; they are named in Reservation.Over.
 	WarnOnly bool
-	// Joined says that calls may count in the level which were not reserved on it: those that were under way when it came to be,
-	// or that a node let through which had not heard of it. While the level is young the ledger is asked for them.
-	Joined bool
+	// Generation is another one whenever the level has come to be, or come to be again. Calls may count in such a level that were not
+	// reserved on it: those that were under way then, or that a node let through which had not heard of it. While a generation is
+	// young the ledger is asked for them. Empty is a level that has been there for as long as there were calls to count in it.
+	Generation string
 	// Base reads from the ledger what is spent, and the position of the log up to which that is so: nothing recorded
 	// before the call may be missing. It is called when Redis does not know the level.
 	Base func(ctx context.Context) (spent Amount, position int64, err error)

@@ -16,7 +16,7 @@ const (
 	maxYoung = 100_000
 )
 
-// nursery knows the levels that a node has heard of only just now. Calls that began before, here or on a node that had not heard of
+// nursery knows the generations of levels that a node has heard of only just now. Calls that began before, here or on a node that had not heard of
 // the level, have nothing reserved on it, and some are settled without it. So as long as it is young the ledger is asked before
 // each reservation, and once more after that. From then on every settlement knows of it.
 type nursery struct {
@@ -38,10 +38,10 @@ type infant struct {
 // raise asks the ledger for what may be missing on those of the levels that are young.
 func (n *nursery) raise(ctx context.Context, b *Budgets, tenant string, levels []Level) error {
 	for i := range levels {
-		if !levels[i].Joined {
+		if levels[i].Generation == "" {
 			continue
 		}
-		child, grown := n.find(Key(tenant, levels[i].ID))
+		child, grown := n.find(Key(tenant, levels[i].ID) + "\x00" + levels[i].Generation)
 		if grown {
 			continue
 		}

@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,23 +44,25 @@ func (r *run) countsIn(snapshot *Snapshot) []counting {
 	for _, subject := range subjectsOf(tenant, &r.recorded) {
 		config, found := snapshot.Budgets[subject]
 		if found && subject.ID != "" {
-			list = append(list, r.counting(tenant, subject, config, config.Period.Window(r.recorded.StartedAt, snapshot.Zone)))
+			list = append(list, r.counting(snapshot, subject, &config, r.recorded.StartedAt))
 		}
 	}
 	return list
 }
 
-// counting is a period of a budget.
-func (p *Plane) counting(tenant string, subject budgets.Subject, config budgets.Config, window budgets.Window) counting {
+// counting is the period of a budget that a moment is in.
+func (p *Plane) counting(snapshot *Snapshot, subject budgets.Subject, config *Budget, at time.Time) counting {
+	window := config.Period.Window(at, snapshot.Zone)
 	limit, blocks := config.BlocksAt()
 	if !blocks {
 		limit = config.WarnsAt()
 	}
 	return counting{
-		subject: subject, config: &config, window: window, Level: budget.Level{
+		subject: subject, config: &config.Config, window: window, Level: budget.Level{
 			ID: strings.Join([]string{string(subject.Level), subject.ID, window.Start.Format(time.RFC3339), window.End.Format(time.RFC3339)}, ":"),
 			// Rounded down to what is counted in.
-			Limit: min(budget.Amount(limit/domain.NanoUSD), budget.MaxAmount), WarnOnly: !blocks, Joined: true,
+			Limit: min(budget.Amount(limit/domain.NanoUSD), budget.MaxAmount), WarnOnly: !blocks,
+			Generation: strconv.FormatInt(config.Version, 10) + "/" + strconv.FormatInt(snapshot.ZoneVersion, 10),
 			Base: func(ctx context.Context) (budget.Amount, int64, error) {
 				return p.PeriodSpend(ctx, tenant, subject, window)
 			},
@@ -188,7 +191,7 @@ func (p *Plane) Recount(ctx context.Context, tenant string) error {
 	}
 	var failures []error
 	for subject, config := range snapshot.Budgets {
-		level := p.counting(tenant, subject, config, config.Period.Window(p.Now(), snapshot.Zone)).Level
+		level := p.counting(snapshot, subject, &config, p.Now()).Level
 		counted, err := p.Budgets.Counts(ctx, tenant, level.ID)
 		if err == nil && counted {
 			_, err = p.Budgets.Reconcile(ctx, tenant, level)
