@@ -64,7 +64,7 @@ func (p *Plane) counting(snapshot *Snapshot, subject budgets.Subject, config *Bu
 			Limit: min(budget.Amount(limit/domain.NanoUSD), budget.MaxAmount), WarnOnly: !blocks,
 			Generation: strconv.FormatInt(config.Version, 10) + "/" + strconv.FormatInt(snapshot.ZoneVersion, 10),
 			Base: func(ctx context.Context) (budget.Amount, int64, error) {
-				return p.PeriodSpend(ctx, tenant, subject, window)
+				return p.PeriodSpend(ctx, snapshot.Tenant, subject, window)
 			},
 		},
 	}
