@@ -57,8 +57,7 @@ language sql stable as $$
     select case c.dimension when 'total' then 'tenant' else c.dimension end as level, case c.dimension when 'total' then tenant else c.key end as subject_id, c.spend_usd
     from days, cost_daily c
     where upto is null and c.tenant_id = tenant and c.day >= days.first_day and c.day < days.last_day
-      and c.dimension in ('total', 'department', 'agent', 'key')
-      and (of_level is null or c.dimension = case of_level when 'tenant' then 'total' else of_level end)
+      and c.dimension = any (case when of_level is null then array['total', 'department', 'agent', 'key'] when of_level = 'tenant' then array['total'] else array[of_level] end)
       and (of_subject is null or of_level = 'tenant' or c.key = of_subject)
     union all
     select case when grouping(p.department_id) = 0 then 'department' when grouping(p.agent_id) = 0 then 'agent' when grouping(p.key_id) = 0 then 'key' else 'tenant' end,

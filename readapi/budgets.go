@@ -92,7 +92,7 @@ func (b *Budgets) ListBudgets(ctx context.Context, request api.ListBudgetsReques
 	if list, err = cut(&page, list, func(last known) any { return budgetCursor{string(last.Level), last.ID} }); err != nil {
 		return nil, err
 	}
-	standings, err := b.standings(ctx, of, nil)
+	standings, err := b.standings(ctx, of, list, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (b *Budgets) get(ctx context.Context, subject budgets.Subject, asOf *time.T
 	if err != nil {
 		return shown, "", err
 	}
-	standings, err := b.standings(ctx, of, &subject)
+	standings, err := b.standings(ctx, of, list, &subject.ID)
 	if err != nil {
 		return shown, "", err
 	}
@@ -208,35 +208,41 @@ func (b *Budgets) moment(ctx context.Context, asOf *time.Time) (moment, error) {
 type standings struct {
 	moment
 
-	spent   map[budgets.Period]map[budgets.Subject]usdSum
+	spent   map[spending]usdSum
 	refused map[string]bool
+}
+
+// spending is what a subject has spent in the period that the moment is in.
+type spending struct {
+	period budgets.Period
+	budgets.Subject
 }
 
 // window is the period of a budget that the moment is in.
 func (m moment) window(period budgets.Period) budgets.Window { return period.Window(m.now, m.zone) }
 
-// standings reads how it stands with every subject, or with one.
-func (b *Budgets) standings(ctx context.Context, of moment, subject *budgets.Subject) (standings, error) {
-	found := standings{moment: of, spent: map[budgets.Period]map[budgets.Subject]usdSum{}, refused: map[string]bool{}}
-	periods := []budgets.Period{budgets.Monthly, budgets.Quarterly}
-	var level, id *string
-	if subject != nil {
-		level, id = new(string(subject.Level)), &subject.ID
-	}
-	for _, period := range periods {
-		w := of.window(period)
+// standings reads how it stands with budgets, of one subject where one is named.
+func (b *Budgets) standings(ctx context.Context, of moment, list []known, subject *string) (standings, error) {
+	found := standings{moment: of, spent: map[spending]usdSum{}, refused: map[string]bool{}}
+	read := map[spending]bool{}
+	for i := range list {
+		sort := spending{list[i].Period, budgets.Subject{Level: list[i].Level}}
+		if read[sort] {
+			continue
+		}
+		read[sort] = true
+		w := of.window(sort.period)
 		rows, err := query[struct {
-			Level     string
 			SubjectID string
 			Spent     usdSum
-		}](ctx, b.Database, of.tenant, `select level, subject_id, spent_usd::numeric(30, 10)::text as spent from budget_spend($1, $2, $3, $4, $5, $6)`,
-			w.Start, w.End, of.position, level, id)
+		}](ctx, b.Database, of.tenant, `select subject_id, spent_usd::numeric(30, 10)::text as spent from budget_spend($1, $2, $3, $4, $5, $6)`,
+			w.Start, w.End, of.position, string(sort.Level), subject)
 		if err != nil {
 			return found, err
 		}
-		found.spent[period] = make(map[budgets.Subject]usdSum, len(rows))
 		for _, row := range rows {
-			found.spent[period][budgets.Subject{Level: budgets.Level(row.Level), ID: row.SubjectID}] = row.Spent
+			sort.ID = row.SubjectID
+			found.spent[sort] = row.Spent
 		}
 	}
 	alert := `resolved_at is null and $3::timestamptz is not null`
@@ -252,7 +258,7 @@ func (b *Budgets) standings(ctx context.Context, of moment, subject *budgets.Sub
 
 // spentBy is what has been spent in the budget's period.
 func (s standings) spentBy(state budgets.State) usdSum {
-	return cmp.Or(s.spent[state.Period][state.Subject], "0")
+	return cmp.Or(s.spent[spending{state.Period, state.Subject}], "0")
 }
 
 // show is a budget as the API shows it.
@@ -284,7 +290,9 @@ func (b *Budgets) Show(ctx context.Context, tenant string, subject budgets.Subje
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
 	}
-	found, err := b.standings(ctx, moment{tenant: tenant, now: b.Now().UTC(), zone: zone}, &subject)
+	either := []known{{State: budgets.State{Subject: subject}}, {State: budgets.State{Subject: subject}}}
+	either[0].Period, either[1].Period = budgets.Monthly, budgets.Quarterly
+	found, err := b.standings(ctx, moment{tenant: tenant, now: b.Now().UTC(), zone: zone}, either, &subject.ID)
 	return found.show, err
 }
 
@@ -318,7 +326,7 @@ func (b *Budgets) departments(ctx context.Context, of moment) (map[string]depart
 	if of.zone, err = b.TimeZone(ctx, of.tenant); err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
 	}
-	found, err := b.standings(ctx, of, nil)
+	found, err := b.standings(ctx, of, list, nil)
 	byID := make(map[string]departmentBudget, len(list))
 	for i := range list {
 		byID[list[i].ID] = departmentBudget{found.show(list[i].State, list[i].version)}
@@ -344,7 +352,7 @@ func (b *Budgets) Standings(ctx context.Context, tenant string) ([]Standing, err
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
 	}
-	found, err := b.standings(ctx, moment{tenant: tenant, now: b.Now().UTC(), zone: zone}, nil)
+	found, err := b.standings(ctx, moment{tenant: tenant, now: b.Now().UTC(), zone: zone}, list, nil)
 	all := make([]Standing, len(list))
 	for i := range list {
 		all[i] = Standing{State: list[i].State, Window: found.window(list[i].Period), Spent: found.spentBy(list[i].State).amount()}
