@@ -15,8 +15,10 @@ const (
 	// OnePercent is 1 %.
 	OnePercent Percent = 100
 
-	// What a threshold is where none is named.
-	DefaultWarn, DefaultBlock = 80 * OnePercent, 100 * OnePercent
+	// DefaultWarn is the warn threshold where none is named.
+	DefaultWarn = 80 * OnePercent
+	// DefaultBlock is the block threshold where none is named.
+	DefaultBlock = 100 * OnePercent
 
 	// percentPlaces are the decimal places of a Percent.
 	percentPlaces = 2
@@ -63,9 +65,8 @@ type Config struct {
 }
 
 func (c Config) equal(other Config) bool {
-	same := c.Block == other.Block || (c.Block != nil && other.Block != nil && *c.Block == *other.Block)
-	c.Block, other.Block = nil, nil
-	return same && c == other
+	sameBlock := c.Block == other.Block || (c.Block != nil && other.Block != nil && *c.Block == *other.Block)
+	return sameBlock && c.Department == other.Department && c.Budget == other.Budget && c.Period == other.Period && c.Warn == other.Warn
 }
 
 // problem refuses a budget that makes no sense, with what is wrong with each field.

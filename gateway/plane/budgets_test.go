@@ -3,6 +3,7 @@ package plane_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,7 @@ import (
 func (w *world) set(subject budgets.Subject, config budgets.Config, version int64) {
 	w.change(func(c *plane.Configuration) {
 		changed := map[budgets.Subject]plane.Budget{}
-		for other, present := range c.Budgets {
-			changed[other] = present
-		}
+		maps.Copy(changed, c.Budgets)
 		delete(changed, subject)
 		if version > 0 {
 			changed[subject] = plane.Budget{Config: config, Version: version}
@@ -121,7 +120,7 @@ var _ = Describe("A budget for a period", func() {
 
 	It("gives a call that goes on into the next period to the one in which it began", func(ctx context.Context) {
 		w := newBudgetWorld()
-		last := time.Date(2026, 10, 31, 23, 59, 59, 900_000_000, time.UTC)
+		last := time.Date(2026, 10, 31, 23, 59, 59, 900000000, time.UTC)
 		clock.Store(last.UnixMicro())
 		w.upstream("a", gateway.OpenAI, gatewaytest.After(func() { clock.Store(last.Add(5 * time.Second).UnixMicro()) }, long("x")))
 		w.set(research, of(1), 1)
