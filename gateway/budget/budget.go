@@ -193,7 +193,8 @@ type Spending struct {
 	Spent Amount
 }
 
-// Settle puts what the call cost in the place of what was held for it, and says what is spent on its levels by now. position
+// Settle puts what the call cost in the place of what was held for it, and says what is spent on its levels by now, where that is
+// known. position
 // is where the call is recorded in the log, 0 where it is not. also are levels that the call counts in by now, where it was not
 // reserved on them: they came to be while it was under way. A second settlement does nothing. An error means that the
 // reservation stays, and counts in full once Hold is over, until the ledger says otherwise; the end of ctx does not keep it from

@@ -256,3 +256,32 @@ func TestWhatCameToBeOnTheWayCountsOnce(t *testing.T) {
 		t.Errorf("%d fields are left: %v", fields, client.HGetAll(t.Context(), Key("acme", "late")).Val())
 	}
 }
+
+// TestWhatIsSpentIsSaidOnlyWhereItIsKnown since a reservation that lapsed counts in full, and nobody is to be alarmed by that.
+func TestWhatIsSpentIsSaidOnlyWhereItIsKnown(t *testing.T) {
+	t.Parallel()
+	client, server := cachetest.InProcess(t)
+	b, l := New(client, nil), &books{}
+	level := l.level("key", 100)
+	level.Generation = ""
+	begin := func(amount Amount) Reservation {
+		r, err := b.Reserve(t.Context(), "acme", []Level{level}, amount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	now := time.UnixMilli(1_800_000_000_000)
+	server.SetTime(now)
+	begin(90)
+	server.SetTime(now.Add(Hold))
+	if spent, err := b.Settle(t.Context(), begin(1), 1, l.record(1, []string{"key"})); err != nil || len(spent) != 0 {
+		t.Errorf("%v, %v", spent, err)
+	}
+	if done, err := b.Reconcile(t.Context(), "acme", level); err != nil || !done {
+		t.Fatal(done, err)
+	}
+	if spent, err := b.Settle(t.Context(), begin(1), 1, l.record(1, []string{"key"})); err != nil || len(spent) != 1 || spent[0].Spent != 2 {
+		t.Errorf("%v, %v", spent, err)
+	}
+}

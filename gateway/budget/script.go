@@ -97,7 +97,8 @@ return out
 // settleScript may come twice too. It takes ARGV id, actual, position, and spent, base and the reservation's epoch for each key. A
 // reservation that the level does not know was settled before; in another epoch it was lost, and counts unless the ledger has it.
 // Where the epoch is empty there was no reservation: the call counts once likewise, if the level is known, and if it is
-// not, the ledger will have the call when it is asked. It answers with what is spent on each level, empty where that is not known.
+// not, the ledger will have the call when it is asked. It answers with what is spent on each level, empty where that is
+// not known, or is too much since reservations have lapsed.
 //
 //nolint:gochecknoglobals // a constant
 var settleScript = redis.NewScript(lua + `
@@ -125,7 +126,7 @@ for i, key in ipairs(KEYS) do
     if counts and (position == 0 or position > l.base) then l.spent = l.spent + actual end
     redis.call('HSET', key, 'top', int(math.max(tonumber(known[4]), position)))
     store(key, l)
-    out[#out + 1] = int(l.spent)
+    out[#out + 1] = redis.call('HGET', key, 'lapsed') == '1' and '' or int(l.spent)
   else
     out[#out + 1] = ''
   end

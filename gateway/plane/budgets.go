@@ -184,13 +184,10 @@ func blocks(list []counting) bool {
 
 // Recount sets what Redis counts in a tenant's budgets, in their present periods, by the ledger, which may have changed: calls can be
 // priced anew. Budgets in which nothing is counted are left alone.
-func (p *Plane) Recount(ctx context.Context, tenant string) error {
-	snapshot, err := p.Directory.Get(ctx, tenant)
-	if err != nil {
-		return err
-	}
+func (p *Plane) Recount(ctx context.Context, tenant string, configured *Configuration) error {
+	snapshot := &Snapshot{Configuration: configured, Tenant: tenant}
 	var failures []error
-	for subject, config := range snapshot.Budgets {
+	for subject, config := range configured.Budgets {
 		level := p.counting(snapshot, subject, &config, p.Now()).Level
 		counted, err := p.Budgets.Counts(ctx, tenant, level.ID)
 		if err == nil && counted {

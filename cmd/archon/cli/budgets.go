@@ -10,6 +10,7 @@ import (
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/gateway/budget"
+	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/readapi"
 )
@@ -79,7 +80,21 @@ func (n *node) budgetWatch() *commands.BudgetWatch {
 	}
 }
 
+// loadBudgets reads the budgets that hold.
+func (n *node) loadBudgets(ctx context.Context, tenant string, into *plane.Configuration) error {
+	held, zone, err := n.budgetReads().Held(ctx, tenant)
+	into.Zone, into.Budgets = zone, make(map[budgets.Subject]plane.Budget, len(held))
+	for subject, budget := range held {
+		into.Budgets[subject] = plane.Budget(budget)
+	}
+	return err //nolint:wrapcheck // says what it read
+}
+
 // reviewBudgets sets the counters of a tenant's budgets by the ledger, and looks after the alerts about them.
 func (n *node) reviewBudgets(ctx context.Context, caller commands.Caller) error {
-	return errors.Join(n.plane.Recount(ctx, caller.Tenant), n.budgetWatch().Review(ctx, caller)) //nolint:wrapcheck // both say what they did
+	configured := &plane.Configuration{}
+	if err := n.loadBudgets(ctx, caller.Tenant, configured); err != nil {
+		return err
+	}
+	return errors.Join(n.plane.Recount(ctx, caller.Tenant, configured), n.budgetWatch().Review(ctx, caller)) //nolint:wrapcheck // both say what they did
 }

@@ -66,7 +66,7 @@ func (s source) Load(ctx context.Context, tenant string, upTo int64, patience ti
 	if configuration.Prices, err = read.Prices.Book(ctx, tenant); err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
 	}
-	if err := s.loadBudgets(ctx, tenant, configuration); err != nil {
+	if err := s.node.loadBudgets(ctx, tenant, configuration); err != nil {
 		return nil, err
 	}
 	if err := s.loadRouting(ctx, tenant, configuration); err != nil {
@@ -96,15 +96,6 @@ func (s source) revoke(ctx context.Context, tenant string, known map[string]keys
 		known[key.ID] = key
 	}
 	return err //nolint:wrapcheck // says what it looked for
-}
-
-func (s source) loadBudgets(ctx context.Context, tenant string, into *plane.Configuration) error {
-	held, zone, err := s.node.budgetReads().Held(ctx, tenant)
-	into.Zone, into.Budgets = zone, make(map[budgets.Subject]plane.Budget, len(held))
-	for subject, budget := range held {
-		into.Budgets[subject] = plane.Budget(budget)
-	}
-	return err //nolint:wrapcheck // says what it read
 }
 
 // loadRouting reads rules and chain from the log: each of their events has all of it.
