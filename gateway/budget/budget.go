@@ -47,10 +47,12 @@ type Level struct {
 	Limit Amount
 	// WarnOnly lets calls through beyond the limit; they are named in Reservation.Over.
 	WarnOnly bool
-	// Generation is another one whenever the level has come to be, or come to be again. Calls may count in such a level that were not
+	// Generation is another one, within the tenant, whenever the budget has come to be, or come to be again. Calls may count in such a level that were not
 	// reserved on it: those that were under way then, or that a node let through which had not heard of it. While a generation is
-	// young the ledger is asked for them. Empty is a level that has been there for as long as there were calls to count in it.
+	// young the ledger is asked for them. Empty is a level that has been there for as long as there were calls to count in it. Began is when the
+	// first call could count in it, the start of its period.
 	Generation string
+	Began      time.Time
 	// Base reads from the ledger what is spent, and the position of the log up to which that is so: nothing recorded
 	// before the call may be missing. It is called when Redis does not know the level.
 	Base func(ctx context.Context) (spent Amount, position int64, err error)

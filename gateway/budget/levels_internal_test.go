@@ -67,13 +67,13 @@ func TestNoInterleavingExceedsTheLimitOfAnyLevel(t *testing.T) {
 		// An odd generation is one that is there.
 		known := []map[string]int{{"tenant": 1, "key-0": 1}, {"tenant": 1, "key-0": 1}}
 		late := map[string]time.Time{}
-		period := 0
+		period, began := 0, now
 		levelsOf := func(node int, counts []string) (levels []Level, ids []string) {
 			for _, id := range counts {
 				kind := id[:len(id)-2]
 				if generation := known[node][kind]; generation%2 == 1 {
 					level := l.level(id, limits[kind])
-					level.Generation = strconv.Itoa(generation)
+					level.Generation, level.Began = kind+strconv.Itoa(generation), began
 					levels, ids = append(levels, level), append(ids, id)
 				}
 			}
@@ -153,7 +153,7 @@ func TestNoInterleavingExceedsTheLimitOfAnyLevel(t *testing.T) {
 					late[kind] = now
 				}
 			case what == 12 && random.IntN(4) == 0: // the next period begins
-				period++
+				period, began = period+1, now
 			case what == 13 && random.IntN(8) == 0: // all that is open lapses: no call takes that long, so its processes are gone
 				crashed, open = crashed+len(open), nil
 				now = now.Add(Hold)
@@ -211,6 +211,12 @@ func TestALevelIsYoungUntilEveryNodeKnowsIt(t *testing.T) {
 		now = now.Add(time.Second)
 		if err := reserve(1); err != nil || asked > 0 {
 			t.Errorf("a level that is not young any more: %v, asked %d times", err, asked)
+		}
+	}
+	level.ID, level.Began = "department, the next period", now
+	for range 3 {
+		if err := reserve(1); err != nil || asked != 1 {
+			t.Errorf("the next period of what all nodes know: %v, asked %d times", err, asked)
 		}
 	}
 }

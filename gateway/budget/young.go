@@ -24,6 +24,8 @@ type nursery struct {
 
 	mu     sync.Mutex
 	levels map[string]*infant
+	// born is when the node first heard of a generation.
+	born map[string]time.Time
 }
 
 type infant struct {
@@ -41,7 +43,7 @@ func (n *nursery) raise(ctx context.Context, b *Budgets, tenant string, levels [
 		if levels[i].Generation == "" {
 			continue
 		}
-		child, grown := n.find(Key(tenant, levels[i].ID) + "\x00" + levels[i].Generation)
+		child, grown := n.find(tenant, &levels[i])
 		if grown {
 			continue
 		}
@@ -52,14 +54,26 @@ func (n *nursery) raise(ctx context.Context, b *Budgets, tenant string, levels [
 	return nil
 }
 
-func (n *nursery) find(key string) (child *infant, grown bool) {
+// find is what is known of a level's generation. A level that began when the node had known the generation for a while never was young:
+// with it all nodes have known since before there was a call to count in it. So nothing is asked when a month begins.
+func (n *nursery) find(tenant string, level *Level) (child *infant, grown bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	child, found := n.levels[key]
+	if n.levels == nil || len(n.levels)+len(n.born) >= maxYoung {
+		n.levels, n.born = map[string]*infant{}, map[string]time.Time{}
+	}
+	generation := tenant + "\x00" + level.Generation
+	born, found := n.born[generation]
 	if !found {
-		if n.levels == nil || len(n.levels) >= maxYoung {
-			n.levels = map[string]*infant{}
-		}
+		born = n.now()
+		n.born[generation] = born
+	}
+	if level.Began.Sub(born) > youth {
+		return nil, true
+	}
+	key := generation + "\x00" + level.ID
+	child, found = n.levels[key]
+	if !found {
 		child = &infant{since: n.now(), asking: make(chan struct{}, 1)}
 		child.asking <- struct{}{}
 		n.levels[key] = child

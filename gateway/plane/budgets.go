@@ -62,7 +62,8 @@ func (p *Plane) counting(snapshot *Snapshot, subject budgets.Subject, config *Bu
 			ID: strings.Join([]string{string(subject.Level), subject.ID, window.Start.Format(time.RFC3339), window.End.Format(time.RFC3339)}, ":"),
 			// Rounded down to what is counted in.
 			Limit: min(budget.Amount(limit/domain.NanoUSD), budget.MaxAmount), WarnOnly: !blocks,
-			Generation: strconv.FormatInt(config.Version, 10) + "/" + strconv.FormatInt(snapshot.ZoneVersion, 10),
+			Generation: strings.Join([]string{string(subject.Level), subject.ID, strconv.FormatInt(config.Version, 10), strconv.FormatInt(snapshot.ZoneVersion, 10)}, ":"),
+			Began:      window.Start,
 			Base: func(ctx context.Context) (budget.Amount, int64, error) {
 				return p.PeriodSpend(ctx, snapshot.Tenant, subject, window)
 			},
