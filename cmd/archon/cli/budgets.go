@@ -15,6 +15,9 @@ import (
 	"github.com/archonhq/archon/readapi"
 )
 
+// reviewPatience bounds the wait for the ledger before budgets are looked at; past it that is done again later.
+const reviewPatience = 10 * time.Second
+
 func (n *node) budgetReads() *readapi.Budgets {
 	return &readapi.Budgets{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Now: time.Now, TimeZone: n.timeZone}
 }
@@ -90,8 +93,14 @@ func (n *node) loadBudgets(ctx context.Context, tenant string, into *plane.Confi
 	return err //nolint:wrapcheck // says what it read
 }
 
-// reviewBudgets sets the counters of a tenant's budgets by the ledger, and looks after the alerts about them.
+// reviewBudgets sets the counters of a tenant's budgets by the ledger, and looks after the alerts about them. A ledger that lags would
+// have alerts resolved that calls have just raised.
 func (n *node) reviewBudgets(ctx context.Context, caller commands.Caller) error {
+	waiting, cancel := context.WithTimeout(ctx, reviewPatience)
+	defer cancel()
+	if err := n.waitForHead(waiting, caller.Tenant, projections.LedgerName); err != nil {
+		return err
+	}
 	configured := &plane.Configuration{}
 	if err := n.loadBudgets(ctx, caller.Tenant, configured); err != nil {
 		return err
