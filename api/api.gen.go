@@ -17,6 +17,8 @@ import (
 
 // Defines values for AlertKind.
 const (
+	AlertKindBudgetExhausted AlertKind = "budget_exhausted"
+	AlertKindBudgetWarning   AlertKind = "budget_warning"
 	AlertKindDeadCredentials AlertKind = "dead_credentials"
 	AlertKindUnpricedModel   AlertKind = "unpriced_model"
 )
@@ -24,6 +26,10 @@ const (
 // Valid indicates whether the value is a known member of the AlertKind enum.
 func (e AlertKind) Valid() bool {
 	switch e {
+	case AlertKindBudgetExhausted:
+		return true
+	case AlertKindBudgetWarning:
+		return true
 	case AlertKindDeadCredentials:
 		return true
 	case AlertKindUnpricedModel:
@@ -63,6 +69,69 @@ func (e AuditOutcome) Valid() bool {
 	case AuditOutcomeRejected:
 		return true
 	case AuditOutcomeSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetLevel.
+const (
+	BudgetLevelAgent      BudgetLevel = "agent"
+	BudgetLevelDepartment BudgetLevel = "department"
+	BudgetLevelKey        BudgetLevel = "key"
+	BudgetLevelTenant     BudgetLevel = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the BudgetLevel enum.
+func (e BudgetLevel) Valid() bool {
+	switch e {
+	case BudgetLevelAgent:
+		return true
+	case BudgetLevelDepartment:
+		return true
+	case BudgetLevelKey:
+		return true
+	case BudgetLevelTenant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetPeriod.
+const (
+	BudgetPeriodMonthly   BudgetPeriod = "monthly"
+	BudgetPeriodQuarterly BudgetPeriod = "quarterly"
+)
+
+// Valid indicates whether the value is a known member of the BudgetPeriod enum.
+func (e BudgetPeriod) Valid() bool {
+	switch e {
+	case BudgetPeriodMonthly:
+		return true
+	case BudgetPeriodQuarterly:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetStatus.
+const (
+	BudgetStatusBlocked BudgetStatus = "blocked"
+	BudgetStatusOK      BudgetStatus = "ok"
+	BudgetStatusWarn    BudgetStatus = "warn"
+)
+
+// Valid indicates whether the value is a known member of the BudgetStatus enum.
+func (e BudgetStatus) Valid() bool {
+	switch e {
+	case BudgetStatusBlocked:
+		return true
+	case BudgetStatusOK:
+		return true
+	case BudgetStatusWarn:
 		return true
 	default:
 		return false
@@ -536,8 +605,9 @@ type Alert struct {
 	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e16
 	ID string `json:"id"`
 
-	// Kind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials. More kinds
-	// may come.
+	// Kind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials.
+	// `budget_warning`: a budget has been spent up to its warn threshold. `budget_exhausted`: a budget refuses calls. More kinds may
+	// come.
 	Kind AlertKind `json:"kind"`
 
 	// Message For a person; says what to do.
@@ -556,8 +626,9 @@ type Alert struct {
 	Subject string `json:"subject"`
 }
 
-// AlertKind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials. More kinds
-// may come.
+// AlertKind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials.
+// `budget_warning`: a budget has been spent up to its warn threshold. `budget_exhausted`: a budget refuses calls. More kinds may
+// come.
 type AlertKind string
 
 // AlertListEnvelope defines model for AlertListEnvelope.
@@ -674,6 +745,95 @@ type AuditVerificationEnvelope struct {
 //
 // Example: https://api.openai.com/v1
 type BaseURL = string
+
+// Budget defines model for Budget.
+type Budget struct {
+	// BlockThresholdPct Null for a budget that only warns.
+	//
+	// Example: 100
+	BlockThresholdPct *json.Number `json:"block_threshold_pct"`
+
+	// BudgetUsd Example: 2500
+	BudgetUsd json.Number `json:"budget_usd"`
+
+	// CurrentSpendUsd What the calls have cost that began in the period.
+	//
+	// Example: 1041.2
+	CurrentSpendUsd json.Number `json:"current_spend_usd"`
+
+	// Department The department's name, or its id where it has none; null for other levels.
+	//
+	// Example: Research
+	Department *string `json:"department"`
+
+	// DepartmentID Null for other levels.
+	//
+	// Example: research
+	DepartmentID *string `json:"department_id"`
+
+	// ID Example: 01976b2e-6b3a-5c41-9d0e-3b6c5a4f2e17
+	ID    string      `json:"id"`
+	Level BudgetLevel `json:"level"`
+
+	// Pct How much of the budget is spent, rounded down to 2 decimal places.
+	//
+	// Example: 41.64
+	Pct json.Number `json:"pct"`
+
+	// Period A month or a quarter of the calendar, in the tenant's time zone.
+	Period BudgetPeriod `json:"period"`
+
+	// PeriodEnd The first moment of the next period.
+	//
+	// Example: 2026-12-01T00:00:00Z
+	PeriodEnd time.Time `json:"period_end"`
+
+	// PeriodStart Example: 2026-11-01T00:00:00Z
+	PeriodStart time.Time `json:"period_start"`
+
+	// Status `warn`: spent up to the warn threshold. `blocked`: spent up to the block threshold, or a call was refused past the warn threshold
+	// for want of what is left.
+	Status BudgetStatus `json:"status"`
+
+	// SubjectID The id of the tenant, department, agent or key.
+	//
+	// Example: research
+	SubjectID string `json:"subject_id"`
+
+	// Version As in the ETag.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+
+	// WarnThresholdPct Example: 80
+	WarnThresholdPct json.Number `json:"warn_threshold_pct"`
+}
+
+// BudgetEnvelope defines model for BudgetEnvelope.
+type BudgetEnvelope struct {
+	Data Budget `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// BudgetLevel defines model for BudgetLevel.
+type BudgetLevel string
+
+// BudgetListEnvelope defines model for BudgetListEnvelope.
+type BudgetListEnvelope struct {
+	Data []Budget `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// BudgetPeriod A month or a quarter of the calendar, in the tenant's time zone.
+type BudgetPeriod string
+
+// BudgetStatus `warn`: spent up to the warn threshold. `blocked`: spent up to the block threshold, or a call was refused past the warn threshold
+// for want of what is left.
+type BudgetStatus string
 
 // CallUsage Tokens; prompt_tokens includes the cached ones, completion_tokens the reasoning ones.
 type CallUsage struct {
@@ -1988,6 +2148,32 @@ type ProvidersHealthEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// PutBudget defines model for PutBudget.
+type PutBudget struct {
+	// BlockThresholdPct Calls that may lead beyond it are refused. Null is a budget that only warns.
+	//
+	// Example: 100
+	BlockThresholdPct Change[json.Number] `json:"block_threshold_pct,omitempty"`
+
+	// BudgetUsd What may be spent in a period: US dollars with at most 6 decimal places.
+	//
+	// Example: 2500
+	BudgetUsd json.Number `json:"budget_usd"`
+
+	// Department A name to show a department's budget with; one that is left out stays as it is.
+	//
+	// Example: Research
+	Department *string `json:"department,omitempty"`
+
+	// Period A month or a quarter of the calendar, in the tenant's time zone.
+	Period BudgetPeriod `json:"period"`
+
+	// WarnThresholdPct In percent of the budget, with at most 2 decimal places. Reaching it raises an alert, once a period.
+	//
+	// Example: 80
+	WarnThresholdPct *json.Number `json:"warn_threshold_pct,omitempty"`
+}
+
 // RateLimit Null is no limit.
 //
 // Example: 500
@@ -2504,6 +2690,30 @@ type GetCostBreakdownParams struct {
 // GetCostBreakdownParamsDimension defines parameters for GetCostBreakdown.
 type GetCostBreakdownParamsDimension string
 
+// ListBudgetsParams defines parameters for ListBudgets.
+type ListBudgetsParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetDepartmentBudgetParams defines parameters for GetDepartmentBudget.
+type GetDepartmentBudgetParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// GetBudgetParams defines parameters for GetBudget.
+type GetBudgetParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
 // GetCostDashboardParams defines parameters for GetCostDashboard.
 type GetCostDashboardParams struct {
 	// Period A month. The current one where it is left out.
@@ -2630,6 +2840,12 @@ type GetRoutingRulesParams struct {
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
+// PutDepartmentBudgetJSONRequestBody defines body for PutDepartmentBudget for application/json ContentType.
+type PutDepartmentBudgetJSONRequestBody = PutBudget
+
+// PutBudgetJSONRequestBody defines body for PutBudget for application/json ContentType.
+type PutBudgetJSONRequestBody = PutBudget
+
 // OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
 type OverridePricesJSONRequestBody = OverridePrices
 
@@ -2683,6 +2899,27 @@ type ServerInterface interface {
 	// GetCostBreakdown Break costs down
 	// (GET /api/v1/cost/breakdown/{dimension})
 	GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error
+	// ListBudgets List budgets
+	// (GET /api/v1/cost/budget)
+	ListBudgets(ctx echo.Context, params ListBudgetsParams) error
+	// DeleteDepartmentBudget Remove a department's budget
+	// (DELETE /api/v1/cost/budget/{department_id})
+	DeleteDepartmentBudget(ctx echo.Context, departmentID string) error
+	// GetDepartmentBudget Read a department's budget
+	// (GET /api/v1/cost/budget/{department_id})
+	GetDepartmentBudget(ctx echo.Context, departmentID string, params GetDepartmentBudgetParams) error
+	// PutDepartmentBudget Set a department's budget
+	// (PUT /api/v1/cost/budget/{department_id})
+	PutDepartmentBudget(ctx echo.Context, departmentID string) error
+	// DeleteBudget Remove the budget of the tenant, an agent or a key
+	// (DELETE /api/v1/cost/budget/{level}/{id})
+	DeleteBudget(ctx echo.Context, level string, id string) error
+	// GetBudget Read the budget of the tenant, an agent or a key
+	// (GET /api/v1/cost/budget/{level}/{id})
+	GetBudget(ctx echo.Context, level string, id string, params GetBudgetParams) error
+	// PutBudget Set the budget of the tenant, an agent or a key
+	// (PUT /api/v1/cost/budget/{level}/{id})
+	PutBudget(ctx echo.Context, level string, id string) error
 	// GetCostDashboard Show what a month has cost
 	// (GET /api/v1/cost/dashboard)
 	GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error
@@ -3002,6 +3239,176 @@ func (w *ServerInterfaceWrapper) GetCostBreakdown(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetCostBreakdown(ctx, dimension, params)
+	return err
+}
+
+// ListBudgets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBudgets(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBudgetsParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBudgets(ctx, params)
+	return err
+}
+
+// DeleteDepartmentBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDepartmentBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "department_id" -------------
+	var departmentID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "department_id", ctx.Param("department_id"), &departmentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDepartmentBudget(ctx, departmentID)
+	return err
+}
+
+// GetDepartmentBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDepartmentBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "department_id" -------------
+	var departmentID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "department_id", ctx.Param("department_id"), &departmentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDepartmentBudgetParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDepartmentBudget(ctx, departmentID, params)
+	return err
+}
+
+// PutDepartmentBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDepartmentBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "department_id" -------------
+	var departmentID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "department_id", ctx.Param("department_id"), &departmentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDepartmentBudget(ctx, departmentID)
+	return err
+}
+
+// DeleteBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "level" -------------
+	var level string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "level", ctx.Param("level"), &level, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteBudget(ctx, level, id)
+	return err
+}
+
+// GetBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) GetBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "level" -------------
+	var level string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "level", ctx.Param("level"), &level, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetBudgetParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetBudget(ctx, level, id, params)
+	return err
+}
+
+// PutBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) PutBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "level" -------------
+	var level string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "level", ctx.Param("level"), &level, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutBudget(ctx, level, id)
 	return err
 }
 
@@ -3729,6 +4136,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/breakdown/:dimension", wrapper.GetCostBreakdown, options.OperationMiddlewares["getCostBreakdown"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/budget", wrapper.ListBudgets, options.OperationMiddlewares["listBudgets"]...)
+	router.DELETE(options.BaseURL+"/api/v1/cost/budget/:department_id", wrapper.DeleteDepartmentBudget, options.OperationMiddlewares["deleteDepartmentBudget"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/budget/:department_id", wrapper.GetDepartmentBudget, options.OperationMiddlewares["getDepartmentBudget"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/budget/:department_id", wrapper.PutDepartmentBudget, options.OperationMiddlewares["putDepartmentBudget"]...)
+	router.DELETE(options.BaseURL+"/api/v1/cost/budget/:level/:id", wrapper.DeleteBudget, options.OperationMiddlewares["deleteBudget"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/budget/:level/:id", wrapper.GetBudget, options.OperationMiddlewares["getBudget"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/budget/:level/:id", wrapper.PutBudget, options.OperationMiddlewares["putBudget"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/dashboard", wrapper.GetCostDashboard, options.OperationMiddlewares["getCostDashboard"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/forecast", wrapper.GetCostForecast, options.OperationMiddlewares["getCostForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
@@ -3855,6 +4269,219 @@ func (response GetCostBreakdown200JSONResponse) VisitGetCostBreakdownResponse(w 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBudgetsRequestObject struct {
+	Params ListBudgetsParams
+}
+
+type ListBudgetsResponseObject interface {
+	VisitListBudgetsResponse(w http.ResponseWriter) error
+}
+
+type ListBudgets200JSONResponse BudgetListEnvelope
+
+func (response ListBudgets200JSONResponse) VisitListBudgetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDepartmentBudgetRequestObject struct {
+	DepartmentID string `json:"department_id"`
+}
+
+type DeleteDepartmentBudgetResponseObject interface {
+	VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error
+}
+
+type DeleteDepartmentBudget204ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type DeleteDepartmentBudget204Response struct {
+	Headers DeleteDepartmentBudget204ResponseHeaders
+}
+
+func (response DeleteDepartmentBudget204Response) VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error {
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetDepartmentBudgetRequestObject struct {
+	DepartmentID string `json:"department_id"`
+	Params       GetDepartmentBudgetParams
+}
+
+type GetDepartmentBudgetResponseObject interface {
+	VisitGetDepartmentBudgetResponse(w http.ResponseWriter) error
+}
+
+type GetDepartmentBudget200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetDepartmentBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers GetDepartmentBudget200ResponseHeaders
+}
+
+func (response GetDepartmentBudget200JSONResponse) VisitGetDepartmentBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDepartmentBudgetRequestObject struct {
+	DepartmentID string `json:"department_id"`
+	Body         *PutDepartmentBudgetJSONRequestBody
+}
+
+type PutDepartmentBudgetResponseObject interface {
+	VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error
+}
+
+type PutDepartmentBudget200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type PutDepartmentBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers PutDepartmentBudget200ResponseHeaders
+}
+
+func (response PutDepartmentBudget200JSONResponse) VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteBudgetRequestObject struct {
+	Level string `json:"level"`
+	ID    string `json:"id"`
+}
+
+type DeleteBudgetResponseObject interface {
+	VisitDeleteBudgetResponse(w http.ResponseWriter) error
+}
+
+type DeleteBudget204ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type DeleteBudget204Response struct {
+	Headers DeleteBudget204ResponseHeaders
+}
+
+func (response DeleteBudget204Response) VisitDeleteBudgetResponse(w http.ResponseWriter) error {
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetBudgetRequestObject struct {
+	Level  string `json:"level"`
+	ID     string `json:"id"`
+	Params GetBudgetParams
+}
+
+type GetBudgetResponseObject interface {
+	VisitGetBudgetResponse(w http.ResponseWriter) error
+}
+
+type GetBudget200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers GetBudget200ResponseHeaders
+}
+
+func (response GetBudget200JSONResponse) VisitGetBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutBudgetRequestObject struct {
+	Level string `json:"level"`
+	ID    string `json:"id"`
+	Body  *PutBudgetJSONRequestBody
+}
+
+type PutBudgetResponseObject interface {
+	VisitPutBudgetResponse(w http.ResponseWriter) error
+}
+
+type PutBudget200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type PutBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers PutBudget200ResponseHeaders
+}
+
+func (response PutBudget200JSONResponse) VisitPutBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -5024,6 +5651,27 @@ type StrictServerInterface interface {
 	// GetCostBreakdown Break costs down
 	// (GET /api/v1/cost/breakdown/{dimension})
 	GetCostBreakdown(ctx context.Context, request GetCostBreakdownRequestObject) (GetCostBreakdownResponseObject, error)
+	// ListBudgets List budgets
+	// (GET /api/v1/cost/budget)
+	ListBudgets(ctx context.Context, request ListBudgetsRequestObject) (ListBudgetsResponseObject, error)
+	// DeleteDepartmentBudget Remove a department's budget
+	// (DELETE /api/v1/cost/budget/{department_id})
+	DeleteDepartmentBudget(ctx context.Context, request DeleteDepartmentBudgetRequestObject) (DeleteDepartmentBudgetResponseObject, error)
+	// GetDepartmentBudget Read a department's budget
+	// (GET /api/v1/cost/budget/{department_id})
+	GetDepartmentBudget(ctx context.Context, request GetDepartmentBudgetRequestObject) (GetDepartmentBudgetResponseObject, error)
+	// PutDepartmentBudget Set a department's budget
+	// (PUT /api/v1/cost/budget/{department_id})
+	PutDepartmentBudget(ctx context.Context, request PutDepartmentBudgetRequestObject) (PutDepartmentBudgetResponseObject, error)
+	// DeleteBudget Remove the budget of the tenant, an agent or a key
+	// (DELETE /api/v1/cost/budget/{level}/{id})
+	DeleteBudget(ctx context.Context, request DeleteBudgetRequestObject) (DeleteBudgetResponseObject, error)
+	// GetBudget Read the budget of the tenant, an agent or a key
+	// (GET /api/v1/cost/budget/{level}/{id})
+	GetBudget(ctx context.Context, request GetBudgetRequestObject) (GetBudgetResponseObject, error)
+	// PutBudget Set the budget of the tenant, an agent or a key
+	// (PUT /api/v1/cost/budget/{level}/{id})
+	PutBudget(ctx context.Context, request PutBudgetRequestObject) (PutBudgetResponseObject, error)
 	// GetCostDashboard Show what a month has cost
 	// (GET /api/v1/cost/dashboard)
 	GetCostDashboard(ctx context.Context, request GetCostDashboardRequestObject) (GetCostDashboardResponseObject, error)
@@ -5250,6 +5898,232 @@ func (sh *strictHandler) GetCostBreakdown(ctx echo.Context, dimension GetCostBre
 		return err
 	} else if validResponse, ok := response.(GetCostBreakdownResponseObject); ok {
 		return validResponse.VisitGetCostBreakdownResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListBudgets operation middleware
+func (sh *strictHandler) ListBudgets(ctx echo.Context, params ListBudgetsParams) error {
+	var request ListBudgetsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBudgets(ctx.Request().Context(), request.(ListBudgetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBudgets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBudgetsResponseObject); ok {
+		return validResponse.VisitListBudgetsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDepartmentBudget operation middleware
+func (sh *strictHandler) DeleteDepartmentBudget(ctx echo.Context, departmentID string) error {
+	var request DeleteDepartmentBudgetRequestObject
+
+	request.DepartmentID = departmentID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDepartmentBudget(ctx.Request().Context(), request.(DeleteDepartmentBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDepartmentBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDepartmentBudgetResponseObject); ok {
+		return validResponse.VisitDeleteDepartmentBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDepartmentBudget operation middleware
+func (sh *strictHandler) GetDepartmentBudget(ctx echo.Context, departmentID string, params GetDepartmentBudgetParams) error {
+	var request GetDepartmentBudgetRequestObject
+
+	request.DepartmentID = departmentID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDepartmentBudget(ctx.Request().Context(), request.(GetDepartmentBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDepartmentBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDepartmentBudgetResponseObject); ok {
+		return validResponse.VisitGetDepartmentBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDepartmentBudget operation middleware
+func (sh *strictHandler) PutDepartmentBudget(ctx echo.Context, departmentID string) error {
+	var request PutDepartmentBudgetRequestObject
+
+	request.DepartmentID = departmentID
+
+	var body PutDepartmentBudgetJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDepartmentBudget(ctx.Request().Context(), request.(PutDepartmentBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDepartmentBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDepartmentBudgetResponseObject); ok {
+		return validResponse.VisitPutDepartmentBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteBudget operation middleware
+func (sh *strictHandler) DeleteBudget(ctx echo.Context, level string, id string) error {
+	var request DeleteBudgetRequestObject
+
+	request.Level = level
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteBudget(ctx.Request().Context(), request.(DeleteBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteBudgetResponseObject); ok {
+		return validResponse.VisitDeleteBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetBudget operation middleware
+func (sh *strictHandler) GetBudget(ctx echo.Context, level string, id string, params GetBudgetParams) error {
+	var request GetBudgetRequestObject
+
+	request.Level = level
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBudget(ctx.Request().Context(), request.(GetBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetBudgetResponseObject); ok {
+		return validResponse.VisitGetBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutBudget operation middleware
+func (sh *strictHandler) PutBudget(ctx echo.Context, level string, id string) error {
+	var request PutBudgetRequestObject
+
+	request.Level = level
+	request.ID = id
+
+	var body PutBudgetJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutBudget(ctx.Request().Context(), request.(PutBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutBudgetResponseObject); ok {
+		return validResponse.VisitPutBudgetResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

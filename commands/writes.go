@@ -67,6 +67,9 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 	if id = refused.PathParams["id"]; strings.HasPrefix(refused.Request.Path, departmentsPath) && wasFound(refused) && departments.ValidID(id) {
 		return "department", id
 	}
+	if strings.HasPrefix(refused.Request.Path, budgetPath) {
+		return "budget", budgetID(refused.PathParams)
+	}
 	for _, route := range []struct {
 		prefix, resourceType, parameter string
 		isID                            func(string) bool

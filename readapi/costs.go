@@ -18,6 +18,7 @@ import (
 type Costs struct {
 	Database Database
 	History  History
+	Budgets  *Budgets
 	Now      func() time.Time
 }
 

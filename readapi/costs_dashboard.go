@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/archonhq/archon/api"
@@ -18,9 +20,11 @@ const baseline = 30
 // monthRow is what the month's calls come to under one name of a dimension; of the dimension total, what a day's come to, and of the
 // dimension all, what all of them come to. Rows of booked are the differences that were booked on a day, with their number for Tokens.
 type monthRow struct {
-	Dimension  string
-	Day        *time.Time
-	Name       string
+	Dimension string
+	Day       *time.Time
+	Name      string
+	// Key is a department's id; empty for others.
+	Key        string
 	Spend      usdSum
 	Tokens     int64
 	Executions int64
@@ -45,21 +49,22 @@ func (c *Costs) readMonth(ctx context.Context, of span, position *int64) (month,
 	dimensions := []string{"total", "provider", "model", "department", "agent"}
 	wide := span{of.from.AddDate(0, 0, -baseline), of.until}
 	rows, err := query[monthRow](ctx, c.Database, httpx.From(ctx).Principal.Tenant, `with source as (`+sourceOf(wide, position, dimensions)+`), booked as (`+bookedSource(position)+`), sums as (
-			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, d.name, s.key) as name, sum(s.spend_usd)::numeric(30, 10) as spend,
+			select s.dimension, case when s.dimension = 'total' then s.day end as day, coalesce(p.name, d.name, s.key) as name,
+				case when s.dimension = 'department' then min(s.key) else '' end as key, sum(s.spend_usd)::numeric(30, 10) as spend,
 				sum(s.prompt_tokens + s.completion_tokens)::bigint as tokens, sum(s.executions)::bigint as executions
 			from source s left join model_providers p on s.dimension = 'provider' and p.tenant_id = $1 and p.id::text = s.key
 				left join `+departmentsThen+` d on s.dimension = 'department' and d.department_id = s.key
 			where s.dimension = 'total' or s.day >= ($6::timestamptz at time zone 'UTC')::date
 			group by 1, 2, 3
 			union all
-			select 'all', null, '', coalesce(sum(spend_usd), 0)::numeric(30, 10), 0, 0 from source
+			select 'all', null, '', '', coalesce(sum(spend_usd), 0)::numeric(30, 10), 0, 0 from source
 			where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date
 			union all
-			select 'booked', booked_on, '', spend, count, 0 from booked
+			select 'booked', booked_on, '', '', spend, count, 0 from booked
 			union all
-			select 'closed', null, '', (select coalesce(sum(spend_usd), 0) from source where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date)
+			select 'closed', null, '', '', (select coalesce(sum(spend_usd), 0) from source where dimension = 'total' and day >= ($6::timestamptz at time zone 'UTC')::date)
 				- (select coalesce(sum(spend), 0) from booked), 0, 0)
-		select dimension, day, name, spend::text as spend, tokens, executions, (
+		select dimension, day, name, key, spend::text as spend, tokens, executions, (
 				select min(day) from cost_daily where tenant_id = $1 and dimension = 'total' and ($4::bigint is null or first_position <= $4)) as first_day
 		from sums
 		order by sums.dimension, sums.day, sums.spend desc, sums.name collate "C"`,
@@ -113,7 +118,54 @@ func (c *Costs) GetCostDashboard(ctx context.Context, request api.GetCostDashboa
 		return nil, err
 	}
 	shown := read.dashboard(now)
+	if err := c.budget(ctx, &read, now, position, &shown); err != nil {
+		return nil, err
+	}
 	return api.GetCostDashboard200JSONResponse{Data: shown, Meta: httpx.Meta(ctx)}, nil
+}
+
+// budget puts budgets beside what departments have spent, and how much of them is spent in the period that the month is in. Departments
+// that have a budget and have spent nothing come last.
+func (c *Costs) budget(ctx context.Context, read *month, now time.Time, position *int64, shown *api.CostDashboard) error {
+	of := moment{tenant: httpx.From(ctx).Principal.Tenant, now: now, position: position}
+	if now.Before(read.from) || !now.Before(read.until) {
+		of.now = read.from.AddDate(0, 0, middleOfMonth)
+	}
+	byID, err := c.Budgets.departments(ctx, of)
+	if err != nil || len(byID) == 0 {
+		return err
+	}
+	at := 0
+	for _, row := range read.rows {
+		if row.Dimension != "department" {
+			continue
+		}
+		if budget, found := byID[row.Key]; found {
+			budget.beside(&shown.ByDepartment[at])
+			delete(byID, row.Key)
+		}
+		at++
+	}
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		idle := api.CostOfDepartment{Department: id, Spend: "0"}
+		byID[id].beside(&idle)
+		shown.ByDepartment = append(shown.ByDepartment, idle)
+	}
+	return nil
+}
+
+// middleOfMonth is in the month in every time zone.
+const middleOfMonth = 14
+
+// departmentBudget is a department's budget as the dashboard shows it.
+type departmentBudget struct{ api.Budget }
+
+func (b departmentBudget) beside(shown *api.CostOfDepartment) {
+	if shown.Department == b.SubjectID { // which has no better name
+		shown.Department = *b.Department
+	}
+	pct, _ := b.Pct.Float64() // it is a number
+	shown.Budget, shown.Pct = &b.BudgetUsd, &pct
 }
 
 // moment is the present of an answer, and the position that was the head then: nil for now.

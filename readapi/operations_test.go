@@ -93,7 +93,7 @@ var _ = Describe("operations", func() {
 				Expect(tables).NotTo(BeEmpty(), path)
 			}
 			for _, table := range tables {
-				Expect(table).To(BeElementOf("providers", "keys", "prices", "routing", "alerts", "breakers", "audit_index", "ledger", "departments"), path)
+				Expect(table).To(BeElementOf("providers", "keys", "prices", "routing", "alerts", "breakers", "audit_index", "ledger", "departments", "budgets"), path)
 			}
 		}
 		Expect(seen).To(BeNumerically(">=", len(none)+6))

@@ -15,10 +15,14 @@ func TablesOf(operation string) []string {
 		return []string{"routing"}
 	case "listAlerts":
 		return []string{"alerts"}
-	case "getCostDashboard", "getCostBreakdown", "exportCosts":
+	case "getCostDashboard":
+		return []string{"ledger", "providers", "departments", "budgets"}
+	case "getCostBreakdown", "exportCosts":
 		return []string{"ledger", "providers", "departments"}
 	case "listDepartments", "getDepartment":
 		return []string{"departments"}
+	case "listBudgets", "getBudget", "getDepartmentBudget":
+		return []string{"budgets", "ledger", "departments", "alerts"}
 	case "getCostForecast":
 		return []string{"ledger"}
 	case "listAudit":

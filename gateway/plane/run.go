@@ -34,6 +34,10 @@ type run struct {
 	verdict limits.Verdict
 	// reserved is what is set aside of budgets: for the attempt under way, and for those before that may have cost something.
 	reserved []budget.Reservation
+	// counted are the budgets that it is set aside in; bounded says that one of them refuses calls, so that the cost has to be
+	// bounded.
+	counted []counting
+	bounded bool
 	// spent is what attempts have cost that did not end in an answer; owing says that what is set aside is needed for that.
 	spent domain.Amount
 	owing bool

@@ -54,7 +54,7 @@ func reserve(ctx context.Context, budgets *budget.Budgets, duration time.Duratio
 		if err != nil {
 			return m, err //nolint:wrapcheck // interleave does
 		}
-		if err := budgets.Settle(ctx, reservation, 1, 0); err != nil {
+		if _, err := budgets.Settle(ctx, reservation, 1, 0); err != nil {
 			return m, err //nolint:wrapcheck // interleave does
 		}
 		m.events++

@@ -8,6 +8,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/costsettings"
 	"github.com/archonhq/archon/domain/departments"
@@ -36,6 +37,8 @@ func New() *eventstore.Codec {
 		eventstore.Define[keys.Created](),
 		eventstore.Define[keys.Revoked](),
 		eventstore.Define[prices.Overridden](),
+		eventstore.Define[budgets.Set](),
+		eventstore.Define[budgets.Removed](),
 		eventstore.Define[alerts.Raised](),
 		eventstore.Define[alerts.Resolved](),
 		eventstore.Define[departments.Created](),
@@ -64,7 +67,7 @@ func New() *eventstore.Codec {
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
 	return slices.Concat(
-		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), costs.Events(), audit.Events(), operations.Events(),
+		providers.Events(), keys.Events(), prices.Events(), budgets.Events(), alerts.Events(), routing.Events(), usage.Events(), costs.Events(), audit.Events(), operations.Events(),
 		departments.Events(), costsettings.Events(),
 	)
 }

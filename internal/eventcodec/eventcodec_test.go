@@ -13,6 +13,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/costsettings"
 	"github.com/archonhq/archon/domain/departments"
@@ -60,6 +61,10 @@ func examples() []domain.Event {
 			Rates: prices.Rates{Input: 20_000_000_000, CacheRead: 10_000_000_000, CacheWrite: 25_000_000_000, Output: 80_000_000_000, Reasoning: 80_000_000_000},
 		}}},
 		alerts.Raised{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Message: "It has no price.", Details: map[string]any{"model": "gpt-99"}},
+		budgets.Set{Subject: budgets.Subject{Level: budgets.Department, ID: id}, Config: budgets.Config{
+			Department: "Research", Budget: 250*domain.USD + budgets.MicroUSD, Period: budgets.Quarterly, Warn: 7550, Block: new(budgets.DefaultBlock),
+		}},
+		budgets.Removed{Subject: budgets.Subject{Level: budgets.Key, ID: id}},
 		alerts.Resolved{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Resolution: "It has one now."},
 		departments.Created{DepartmentID: "support", Name: "Support"},
 		departments.Renamed{DepartmentID: "support", Name: "Customer care", Was: "Support"},
@@ -188,6 +193,8 @@ func folder(name string) string {
 		return "providers"
 	case "alert":
 		return "alerts"
+	case "budget":
+		return "budgets"
 	case "key":
 		return "keys"
 	case "department", "departmentname":

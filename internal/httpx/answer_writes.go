@@ -82,3 +82,14 @@ func (a Answer) VisitRenameDepartmentResponse(w http.ResponseWriter) error { ret
 
 // VisitReplaceCostSettingsResponse sends the answer.
 func (a Answer) VisitReplaceCostSettingsResponse(w http.ResponseWriter) error { return a.write(w) }
+// VisitPutDepartmentBudgetResponse sends the answer.
+func (a Answer) VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitPutBudgetResponse sends the answer.
+func (a Answer) VisitPutBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitDeleteDepartmentBudgetResponse sends the answer.
+func (a Answer) VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitDeleteBudgetResponse sends the answer.
+func (a Answer) VisitDeleteBudgetResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -82,7 +82,7 @@ var _ = Describe("the OpenAPI document", func() {
 				}
 			}
 		})
-		Expect(count).To(Equal(44))
+		Expect(count).To(Equal(51))
 	})
 
 	It("gives every list a limit, a cursor and a page in meta", func() {
@@ -112,9 +112,9 @@ var _ = Describe("the OpenAPI document", func() {
 			}
 		})
 		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback",
-			"renameDepartment", "replaceCostSettings"))
+			"renameDepartment", "replaceCostSettings", "putDepartmentBudget", "deleteDepartmentBudget", "putBudget", "deleteBudget"))
 		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback", "getCostDashboard",
-			"listDepartments", "getDepartment", "getCostSettings"))
+			"listDepartments", "getDepartment", "getCostSettings", "listBudgets", "getDepartmentBudget", "getBudget"))
 	})
 
 	It("is matched by an Answer for every write", func() {

@@ -36,6 +36,7 @@ type writeHandlers struct {
 	*commands.Departments
 	*commands.CostSettings
 	*commands.Repricings
+	*commands.Budgets
 	*commands.Routing
 	*commands.Routes
 	*commands.Operations
@@ -45,6 +46,7 @@ type readHandlers struct {
 	*readapi.Providers
 	*readapi.Keys
 	*readapi.Prices
+	*readapi.Budgets
 	*readapi.Routing
 	*readapi.Alerts
 	*readapi.Costs
@@ -74,6 +76,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Prices:      n.prices(handler),
 				Departments: &commands.Departments{Handler: handler, Reads: providers.Reads}, CostSettings: n.costSettings(handler),
 				Repricings: n.repricings(handler),
+				Budgets:    &commands.Budgets{Handler: handler, Reads: providers.Reads, Show: n.budgetReads().Show},
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
@@ -86,6 +89,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				CostSettings: &readapi.CostSettings{History: history{n.store, n.codec}},
 				Audit:        &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations:   &readapi.Operations{Overview: control{n}},
+				Budgets:      n.budgetReads(),
 			},
 		},
 		Streams:  map[string]echo.HandlerFunc{"exportCosts": costs.ExportCosts},
@@ -167,7 +171,7 @@ func (n *node) alertReads() *readapi.Alerts {
 }
 
 func (n *node) costReads() *readapi.Costs {
-	return &readapi.Costs{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Now: time.Now}
+	return &readapi.Costs{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Budgets: n.budgetReads(), Now: time.Now}
 }
 
 func (n *node) providerReads() *readapi.Providers {

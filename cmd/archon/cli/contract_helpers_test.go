@@ -34,6 +34,7 @@ const (
 	mePath          = "/api/v1/me"
 	keysPath        = "/api/v1/keys"
 	pricingPath     = "/api/v1/cost/pricing"
+	budgetsPath     = "/api/v1/cost/budget"
 	alertsPath      = "/api/v1/alerts"
 	dashboardPath   = "/api/v1/cost/dashboard"
 	breakdownPath   = "/api/v1/cost/breakdown"

@@ -37,6 +37,7 @@ var _ = Describe("The contract", Ordered, ContinueOnFailure, Label("e2e"), func(
 	Describe("of prices", func() { pricesContract(shared) })
 	Describe("of costs", func() { costsContract(shared) })
 	Describe("of pricing calls again", func() { repricingContract(shared) })
+	Describe("of budgets", func() { budgetsContract(shared) })
 	Describe("of alerts", func() { alertsContract(shared) })
 	Describe("of departments", func() { departmentsContract(shared) })
 	Describe("of the settings of costs", func() { costSettingsContract(shared) })

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -20,7 +19,6 @@ import (
 	"github.com/archonhq/archon/internal/config"
 	"github.com/archonhq/archon/internal/netguard"
 	"github.com/archonhq/archon/internal/secrets"
-	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/readapi"
 )
 
@@ -53,7 +51,8 @@ func (n *node) openCalls(context.Context) error {
 			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
 		}),
 		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: n.budgets,
-		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler, Refusals: &commands.Refusals{Handler: use.Handler}}}, Samples: n.samples,
+		Spend: n.keySpend, PeriodSpend: n.periodSpend, Raise: n.raise,
+		Recorder: recorder{&commands.Usage{Handler: use.Handler, Refusals: &commands.Refusals{Handler: use.Handler}}}, Samples: n.samples,
 		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
 	return nil
@@ -124,23 +123,7 @@ func callerOf(caller plane.Caller, status int) commands.Caller {
 	}
 }
 
-// keySpend is what a key has spent according to the whole log, for a budget whose counter is lost.
-func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amount, int64, error) {
-	head, err := n.store.Head(ctx, tenant)
-	if err != nil {
-		return 0, 0, err //nolint:wrapcheck // says what it read
-	}
-	if err := n.runner.Wait(ctx, tenant, head.Position, projections.KeySpendName); err != nil {
-		return 0, 0, err //nolint:wrapcheck // says what it waited for
-	}
-	// The sum may show more by now than was waited for: what is in it must not be added once more when it is settled.
-	spent, position, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
-	return budget.FromE10(int64(spent)), position, err //nolint:wrapcheck // says what it read
-}
-
-// unpriced raises the alert of a model without a price, which costs little where it has been raised already.
+// unpriced raises the alert of a model without a price.
 func (n *node) unpriced(ctx context.Context, tenant, providerType, model string) {
-	if err := n.alerts.Raise(ctx, tenant, alerts.Unpriced(providerType, model)); err != nil {
-		n.log.WarnContext(ctx, "alert not raised", slog.Any("error", err))
-	}
+	n.raise(ctx, tenant, alerts.Unpriced(providerType, model))
 }

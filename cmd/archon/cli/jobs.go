@@ -12,6 +12,7 @@ import (
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/internal/webhook"
+	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
 )
 
@@ -45,6 +46,12 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	repricings := n.repricings(use.Handler)
 	router.Handle(reactions.RepriceTopic, reactions.RepriceCalls(func(ctx context.Context, job reactions.Job, repricingID string) error {
 		return repricings.Run(ctx, jobCaller(job), repricingID) //nolint:wrapcheck // says what it did
+	}))
+	router.Handle(reactions.ReviewBudgetsTopic, reactions.ReviewBudgets(func(ctx context.Context, job reactions.Job, position int64) error {
+		if err := n.runner.Wait(ctx, job.Tenant, position, projections.BudgetsName); err != nil {
+			return err //nolint:wrapcheck // says what it waited for
+		}
+		return n.reviewBudgets(ctx, jobCaller(job))
 	}))
 	return router, nil
 }

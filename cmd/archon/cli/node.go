@@ -224,6 +224,8 @@ func projectors() []projections.Projector {
 		projections.Keys{},
 		projections.Prices{},
 		projections.Departments{},
+		projections.Budgets{},
+		projections.CostSettings{},
 		projections.Routing{},
 		projections.Alerts{},
 		projections.Breakers{},
@@ -236,6 +238,7 @@ func projectors() []projections.Projector {
 		reactions.CredentialAlerts{},
 		reactions.AlertDelivery{},
 		reactions.Repricing{},
+		reactions.BudgetReview{},
 	}
 }
 

@@ -17,7 +17,7 @@ func (n *node) repricings(handler *commands.Handler) *commands.Repricings {
 	}
 }
 
-// recount has the counters of budgets say what has been spent now that calls were priced again.
+// recount has the counters of budgets say what has been spent now that calls were priced again, and alerts likewise.
 func (n *node) recount(ctx context.Context, tenant string, requested costs.RepricingRequested) error {
 	spenders, err := n.costReads().SpendersOf(ctx, tenant, requested)
 	if err != nil {
@@ -30,12 +30,12 @@ func (n *node) recount(ctx context.Context, tenant string, requested costs.Repri
 			continue
 		}
 		done[key] = true
-		err := n.budgets.Reconcile(ctx, tenant, budget.Level{ID: "key:" + key, Base: func(ctx context.Context) (budget.Amount, int64, error) {
+		_, err := n.budgets.Reconcile(ctx, tenant, budget.Level{ID: "key:" + key, Base: func(ctx context.Context) (budget.Amount, int64, error) {
 			return n.keySpend(ctx, tenant, key)
 		}})
 		if err != nil {
 			return err //nolint:wrapcheck // says what it did
 		}
 	}
-	return nil
+	return n.reviewBudgets(ctx, commands.SystemCaller(tenant, "repricing"))
 }

@@ -163,5 +163,8 @@ func failureOf(problem *plane.Problem, attempts []usage.Attempt) *httpx.Error {
 	if len(attempts) > 0 {
 		failure.Details = map[string]any{"attempts": attemptsOf(attempts)}
 	}
+	if problem.Budget != nil {
+		failure.Details = map[string]any{"budget": problem.Budget}
+	}
 	return failure
 }
