@@ -96,9 +96,11 @@ var _ = Describe("A budget for a period", func() {
 		server := w.upstream("a", gateway.OpenAI, long("x"))
 		w.set(research, of(2), 1)
 		w.set(budgets.Subject{Level: budgets.Tenant, ID: w.tenant}, of(100), 1)
-		for range 2 {
-			_, problem := w.Chat(ctx, by(w, `,"max_tokens":1000`))
-			Expect(problem).ToNot(HaveOccurred())
+		for range 2 { // the second one once the first has been settled
+			Eventually(func() *plane.Problem {
+				_, problem := w.Chat(ctx, by(w, `,"max_tokens":1000`))
+				return problem
+			}).WithTimeout(bound).Should(BeNil())
 		}
 		var problem *plane.Problem
 		Eventually(func() json.Number {

@@ -55,8 +55,13 @@ func (c Config) readCosts(ctx context.Context, scratch *Scratch) ([]Result, erro
 		return nil, err
 	}
 	store := eventstore.New(app, eventstore.Config{})
+	now := func() time.Time { return until.Add(-time.Hour) }
+	past := history{store, eventcodec.New()}
 	r := reader{pool: app, until: until, costs: &readapi.Costs{
-		Database: readapi.Database{Pool: app}, History: history{store, eventcodec.New()}, Now: func() time.Time { return until.Add(-time.Hour) },
+		Database: readapi.Database{Pool: app}, History: past, Now: now, Budgets: &readapi.Budgets{
+			Database: readapi.Database{Pool: app}, History: past, Now: now,
+			TimeZone: func(context.Context, string) (*time.Location, error) { return time.UTC, nil },
+		},
 	}}
 	var variants []variant
 	for _, one := range []struct {

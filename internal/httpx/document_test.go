@@ -98,7 +98,7 @@ var _ = Describe("the OpenAPI document", func() {
 			meta := success.Value.Content["application/json"].Schema.Value.Properties["meta"].Value
 			Expect(meta.Required).To(ContainElement("pagination"), path)
 		})
-		Expect(lists).To(Equal(10))
+		Expect(lists).To(Equal(11))
 	})
 
 	It("has If-Match on the writes of one resource and as_of where the contract marks it", func() {
