@@ -122,7 +122,6 @@ func (s *adjustments) add(event *Event, repriced *costs.CallRepriced) (int, erro
 		s.days, s.booked = map[dayKey]*adjustedDay{}, map[bookedKey]*adjustedDay{}
 	}
 	s.tenant = event.Tenant
-	a.Price = slices.Clone(a.Price) // the event is gone by the time that it is written
 	s.pending = append(s.pending, a)
 	day := a.Day()
 	rowOf(s.booked, bookedKey{day, a.BookedOn()}, &a).count++

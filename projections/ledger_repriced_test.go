@@ -3,6 +3,7 @@ package projections_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func randomRepriced(random *rand.Rand, call *usage.Recorded, position int64, kno
 		RepricingID: uuid.NewString(), BookVersion: position, CallID: call.CallID, Position: position, StartedAt: call.StartedAt, KeyID: call.KeyID, UserID: call.UserID,
 		DepartmentID: call.DepartmentID, AgentID: call.AgentID, WasPriced: was != nil, Priced: true, NewCost: cost, Difference: cost,
 		Parts: []costs.Part{{ProviderID: call.ProviderID, Model: call.Model, OldCost: was, NewCost: &cost}},
-		Price: json.RawMessage(`{"model":"gpt-4o"}`),
+		Price: json.RawMessage(fmt.Sprintf(`{"model":"gpt-4o","input":%d}`, random.IntN(9))),
 	}
 	if was != nil {
 		event.OldCost, event.Difference = *was, cost-*was

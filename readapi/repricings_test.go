@@ -244,5 +244,5 @@ var _ = Describe("costs of calls that were priced again", Label("postgres"), fun
 
 // monthEnd is the last day of a month.
 func monthEnd(of time.Time) string {
-	return time.Date(of.Year(), of.Month()+1, 0, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+	return time.Date(of.Year(), of.Month()+1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, -1).Format(time.DateOnly)
 }
