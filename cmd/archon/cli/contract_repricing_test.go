@@ -128,6 +128,29 @@ func repricingContract(shared func() *surface) {
 		Expect(c.mustChat(token, talk("hi")).status).To(Equal(http.StatusOK))
 	})
 
+	It("holds a department's budget to what calls cost now, and says what was known then", func() {
+		upstream := upstreamOf(gateway.OpenAI, gatewaytest.Options{APIKey: canary})
+		upstream.Behave(gatewaytest.Chat(gatewaytest.Reply{Text: "hello", Usage: domain.Tokens{Input: 1_000_000}}))
+		c.registers("OpenAI", "openai", upstream.URL)
+		token, _ := c.makesKey(object{"department_id": "research"})
+		Expect(s.ask(http.MethodPut, budgetsPath+"/research", c.admin, object{"budget_usd": 1, "period": "monthly"}).status).To(Equal(http.StatusOK))
+		Expect(c.mustChat(token, talk("hi")).status).To(Equal(http.StatusOK))
+		price := func(usd float64) {
+			today := time.Now().UTC().Format(time.DateOnly) + "T00:00:00Z"
+			r := s.ask(http.MethodPut, pricingPath, c.admin, priced(map[string]any{"provider_type": "openai", "model": cheapModel, "input_usd_per_1m": usd, "output_usd_per_1m": 0, "effective_from": today}))
+			Expect(r.status).To(Equal(http.StatusOK), r.body)
+			s.reprice(c.admin, object{"from": time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly)})
+		}
+		price(2)
+		Expect(s.get(budgetsPath+"/research", c.admin).data()).To(HaveKeyWithValue("current_spend_usd", 2.0))
+		Expect(c.mustChat(token, talk("hi")).status).To(Equal(http.StatusTooManyRequests))
+		asOf := time.Now().UTC().Format(time.RFC3339Nano)
+		price(0.1)
+		Expect(s.get(budgetsPath+"/research", c.admin).data()).To(HaveKeyWithValue("current_spend_usd", 0.1))
+		Expect(s.get(budgetsPath+"/research?as_of="+asOf, c.admin).data()).To(HaveKeyWithValue("current_spend_usd", 2.0))
+		Expect(c.mustChat(token, talk("hi")).status).To(Equal(http.StatusOK))
+	})
+
 	It("is for administrators, checks what it is asked, and answers a repetition with the same", func() {
 		for _, role := range []string{"viewer", "operator", "auditor"} {
 			Expect(s.ask(http.MethodPost, repricePath, s.token(c.name, "olga", role), object{"from": "2026-07-01"}).status).To(Equal(http.StatusForbidden), role)
