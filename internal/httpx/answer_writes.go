@@ -82,6 +82,7 @@ func (a Answer) VisitRenameDepartmentResponse(w http.ResponseWriter) error { ret
 
 // VisitReplaceCostSettingsResponse sends the answer.
 func (a Answer) VisitReplaceCostSettingsResponse(w http.ResponseWriter) error { return a.write(w) }
+
 // VisitPutDepartmentBudgetResponse sends the answer.
 func (a Answer) VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
 
