@@ -97,10 +97,10 @@ var _ = Describe("A budget for a period", func() {
 		w.set(research, of(2), 1)
 		w.set(budgets.Subject{Level: budgets.Tenant, ID: w.tenant}, of(100), 1)
 		for range 2 { // the second one once the first has been settled
-			Eventually(func() *plane.Problem {
-				_, problem := w.Chat(ctx, by(w, `,"max_tokens":1000`))
-				return problem
-			}).WithTimeout(bound).Should(BeNil())
+			Eventually(func() *plane.Result {
+				result, _ := w.Chat(ctx, by(w, `,"max_tokens":1000`))
+				return result
+			}).WithTimeout(bound).ShouldNot(BeNil())
 		}
 		var problem *plane.Problem
 		Eventually(func() json.Number {
