@@ -27,7 +27,9 @@ type operation struct {
 	role string
 	// status is that of a success.
 	status int
-	query  map[string]*openapi3.Schema
+	// media is the media type of a success.
+	media string
+	query map[string]*openapi3.Schema
 	// body is nil where the operation takes none.
 	body *openapi3.Schema
 }
@@ -67,6 +69,7 @@ func loadOperation(method, path string, item *openapi3.PathItem, described *open
 	if o.status = successOf(described); o.status == 0 {
 		return nil, errors.New("no success is described")
 	}
+	o.media = mediaOf(described, o.status)
 	for _, parameters := range []openapi3.Parameters{item.Parameters, described.Parameters} {
 		for _, parameter := range parameters {
 			if parameter.Value.In == openapi3.ParameterInQuery {
@@ -111,6 +114,18 @@ func successOf(described *openapi3.Operation) int {
 		}
 	}
 	return lowest
+}
+
+// mediaOf is the one media type that a success is described with; JSON where there is no content, since failures are JSON.
+func mediaOf(described *openapi3.Operation, status int) string {
+	response := described.Responses.Status(status)
+	if response == nil || response.Value == nil {
+		return mediaTypeJSON
+	}
+	for media := range response.Value.Content {
+		return media
+	}
+	return mediaTypeJSON
 }
 
 // extensionNames names the extension of an object's schema that holds the pattern of its keys, which OpenAPI 3.0 has no

@@ -45,6 +45,7 @@ type readHandlers struct {
 	*readapi.Routing
 	*readapi.Alerts
 	*readapi.Audit
+	*readapi.Transparency
 	*readapi.Operations
 	readapi.Me
 }
@@ -70,11 +71,12 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
-				Prices:     n.priceReads(),
-				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
-				Alerts:     n.alertReads(),
-				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
-				Operations: &readapi.Operations{Overview: control{n}},
+				Prices:       n.priceReads(),
+				Routing:      &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
+				Alerts:       n.alertReads(),
+				Audit:        &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
+				Transparency: &readapi.Transparency{Signer: n.signer, Exports: n.store},
+				Operations:   &readapi.Operations{Overview: control{n}},
 			},
 		},
 		Verifier: n.verifier,

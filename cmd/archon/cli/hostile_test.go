@@ -58,6 +58,8 @@ var _ = Describe("Hostile requests", Ordered, ContinueOnFailure, Label("e2e"), f
 			return filled(template, provider)
 		case strings.HasPrefix(template, projectionsPath):
 			return filled(template, "providers")
+		case strings.HasPrefix(template, auditPath):
+			return filled(template, "1")
 		}
 		return filled(template, uuid.NewString())
 	}
