@@ -153,10 +153,20 @@ func TestCutFiles(t *testing.T) {
 	}
 }
 
-func TestCrimes(t *testing.T) {
-	t.Parallel()
+// crime is an export that somebody made, and what is to be said of it.
+type crime struct {
+	name     string
+	lines    []string
+	since    []string
+	verdict  exportcheck.Verdict
+	position int64
+	words    string
+}
+
+// crimes are exports of l, which has nine events.
+func crimes(t *testing.T, l *log) []crime {
+	t.Helper()
 	const events = 9
-	l := newLog(t, "acme", events)
 	lines := l.export()
 	other := newLog(t, "globex", events)
 	swap := func(a, b int) []string {
@@ -177,14 +187,7 @@ func TestCrimes(t *testing.T) {
 		c.events[3].Hash = sum[:]
 	})
 	foreign := changed(func(c *log) { c.signer, _ = c.newKey("acme") })
-	for _, crime := range []struct {
-		name     string
-		lines    []string
-		since    []string
-		verdict  exportcheck.Verdict
-		position int64
-		words    string
-	}{
+	return []crime{
 		{"the first is gone", lines[1:], nil, exportcheck.Tampered, 1, "position 1 is missing"},
 		{"one is gone", slices.Delete(slices.Clone(lines), 4, 5), nil, exportcheck.Tampered, 5, "position 5 is missing"},
 		{"the last is gone", slices.Delete(slices.Clone(lines), events-1, events), nil, exportcheck.Tampered, events, "position 9 is missing: the checkpoint is of 9"},
@@ -217,7 +220,13 @@ func TestCrimes(t *testing.T) {
 		{"a part that ends before an older checkpoint", l.part(2, 5), []string{l.checkpoint(7)}, exportcheck.Incomplete, 0, "can't be held against"},
 		{"a part that begins after an older checkpoint", l.part(5, 9), []string{l.checkpoint(2), l.checkpoint(6)}, exportcheck.Incomplete, 0, "of 2 events can't be held against"},
 		{"an older checkpoint of the same size with another root", l.export(), []string{l.signed(eventstore.Checkpoint{Origin: "test/acme/1", Size: events})}, exportcheck.Tampered, 1, "a fork"},
-	} {
+	}
+}
+
+func TestCrimes(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, "acme", 9)
+	for _, crime := range crimes(t, l) {
 		t.Run(crime.name, func(t *testing.T) {
 			t.Parallel()
 			report := verify(t, l, crime.lines, crime.since...)
