@@ -186,7 +186,21 @@ func crimes(t *testing.T, l *log) []crime {
 		sum := eventstore.Hash(&c.events[3])
 		c.events[3].Hash = sum[:]
 	})
+	relinked := changed(func(c *log) { // position 4 with another link, and the hash that goes with it
+		c.events[3].PrevHash = c.events[1].Hash
+		sum := eventstore.Hash(&c.events[3])
+		c.events[3].Hash = sum[:]
+	})
 	foreign := changed(func(c *log) { c.signer, _ = c.newKey("acme") })
+	var inserted, movedUp []string
+	extra := changed(func(c *log) { c.events[3].Stream = "intruder-1"; c.events[3].Version = 1; c.rehash(3) })
+	inserted = extra.lines(4, 4)
+	up := changed(func(c *log) {
+		for i := 3; i < events; i++ {
+			c.events[i].Position++
+		}
+	})
+	movedUp = up.lines(4, events)
 	return []crime{
 		{"the first is gone", lines[1:], nil, exportcheck.Tampered, 1, "position 1 is missing"},
 		{"one is gone", slices.Delete(slices.Clone(lines), 4, 5), nil, exportcheck.Tampered, 5, "position 5 is missing"},
@@ -197,6 +211,9 @@ func crimes(t *testing.T, l *log) []crime {
 		{"one from before again", slices.Insert(slices.Clone(lines), 4, lines[1]), nil, exportcheck.Tampered, 5, "position 2 stands in its place"},
 		{"another tenant's", slices.Replace(slices.Clone(lines), 4, 5, other.lines(5, 5)[0]), nil, exportcheck.Tampered, 5, "another tenant's"},
 		{"one rewritten with its hash", append(own.lines(1, events), l.seal(l.checkpoint(events))), nil, exportcheck.Tampered, 4, "together with its hash"},
+		{"one relinked with its hash", append(relinked.lines(1, events), l.seal(l.checkpoint(events))), nil, exportcheck.Tampered, 4, "together with its hashes"},
+		{"one relinked, and the one after it gone", append(append(relinked.lines(1, 4), relinked.lines(6, events)...), l.seal(l.checkpoint(events))), nil, exportcheck.Tampered, 3, "together with its hash"},
+		{"one inserted, the rest moved up", append(append(append(l.lines(1, 3), inserted...), movedUp...), l.seal(l.checkpoint(events))), nil, exportcheck.Tampered, 4, "was inserted"},
 		{"the last one rewritten with its hash", append(changed(func(c *log) { c.events[8].Data = nil; c.rehash(8) }).lines(1, events), l.seal(l.checkpoint(events))), nil, exportcheck.Tampered, 1, "rewritten together with all hashes"},
 		{"a suffix rewritten, the checkpoint kept", append(forged.lines(1, events), l.seal(l.checkpoint(events))), nil, exportcheck.Tampered, 1, "rewritten together with all hashes"},
 		{"a suffix rewritten, the checkpoint kept, an older one at hand", append(forged.lines(1, events), l.seal(l.checkpoint(events))), []string{l.checkpoint(3)}, exportcheck.Tampered, 4, "rewritten"},
