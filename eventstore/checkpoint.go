@@ -112,6 +112,22 @@ func (s *Store) Checkpoints(ctx context.Context, tenant string, sizes ...int64) 
 	return notes, nil
 }
 
+// NewestCheckpoint returns the newest signed checkpoint that is stored of a tenant's log; empty where there is none.
+func (s *Store) NewestCheckpoint(ctx context.Context, tenant string) (note string, err error) {
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(setTenant, tenant)
+	pipeline.Queue(`select note from audit_checkpoints where tenant_id = $1 order by size desc, created_at desc limit 1`, tenant).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&note); !errors.Is(err, pgx.ErrNoRows) {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		return nil
+	})
+	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
+		return "", fmt.Errorf("read the newest checkpoint: %w", Unavailable(err))
+	}
+	return note, nil
+}
+
 // Unsigned returns the tenants whose log has grown since it was last signed, in order. The pool's sessions need to be
 // archon_worker's.
 func (s *Store) Unsigned(ctx context.Context) ([]string, error) {

@@ -279,6 +279,9 @@ func (c *check) forked(newer string) {
 	c.tampered(0, "the first %d events are not those of an older checkpoint: something between position %d and %d was rewritten (a fork)",
 		c.fork.Size, c.agreed+1, c.fork.Size)
 	c.report.Position = c.agreed + 1
+	if c.report.Checkpoint.Size > 0 && c.report.Checkpoint.Origin != c.fork.Origin {
+		c.report.Reason += "; the two are of different incarnations: an event audit.incarnated.v1 names the last checkpoint that survived a restore"
+	}
 }
 
 // sealed holds the events against the checkpoint at the end.

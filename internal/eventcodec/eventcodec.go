@@ -36,6 +36,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[alerts.Raised](),
 		eventstore.Define[alerts.Resolved](),
 		eventstore.Define[audit.WriteRefused](),
+		eventstore.Define[audit.Incarnated](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),

@@ -40,6 +40,7 @@ type Log interface {
 	GrowTree(ctx context.Context, tenant string) (*eventstore.Tree, error)
 	KeepCheckpoint(ctx context.Context, tenant string, checkpoint eventstore.Checkpoint, note string) error
 	KeepRefusal(ctx context.Context, tenant, reason string) error
+	NewestCheckpoint(ctx context.Context, tenant string) (note string, err error)
 }
 
 var _ Log = (*eventstore.Store)(nil)

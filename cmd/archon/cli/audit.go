@@ -39,7 +39,7 @@ func (p Process) auditCommand() *cobra.Command {
 	}
 	verify.Flags().StringVar(&tenant, "tenant", "", "this tenant only")
 	offline.define(verify)
-	return group("audit", "The audit trail", verify, p.exportCommand(), p.checkpointCommand(), p.auditKeyCommand())
+	return group("audit", "The audit trail", verify, p.exportCommand(), p.checkpointCommand(), p.auditKeyCommand(), p.incarnateCommand())
 }
 
 // withLog runs a command over the log of all tenants: as the superuser where the database is embedded, who alone also

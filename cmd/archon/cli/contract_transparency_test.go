@@ -212,4 +212,22 @@ var _ = Describe("The signed log", Ordered, ContinueOnFailure, Label("e2e"), fun
 		Expect(code).To(Equal(failed))
 		Expect(stderr).To(ContainSubstring("is not signed"))
 	})
+
+	It("is signed as another incarnation once an operator has declared the restored backup", func() {
+		_, stderr, code := s.run("audit", "incarnate", "--tenant", tenant)
+		Expect(code).To(Equal(usage))
+		Expect(stderr).To(ContainSubstring("--reason"))
+		stdout, stderr, code := s.run("audit", "incarnate", "--tenant", tenant, "--reason", "the disk was lost")
+		Expect(code).To(Equal(good), stderr)
+		Expect(stdout).To(ContainSubstring("acme: incarnation 2; no checkpoint is known to have survived"))
+		key, _ := s.get(auditKeyPath, auditor).data()["key"].(string)
+		Expect(noteOf(key, s.get(checkpointPath, auditor).body).Origin).To(Equal("archon/" + tenant + "/2"))
+		Eventually(s.stateOfHealth("audit")).WithTimeout(bound).ShouldNot(ContainSubstring("degraded"))
+		exported := s.get(exportPath, auditor).body
+		Expect(verifies(0, "--file", kept("incarnated.ndjson", exported), "--key", key)).To(ContainSubstring("archon/acme/2"))
+		Expect(exported).To(And(ContainSubstring(`"type":"audit.incarnated.v1"`), ContainSubstring(`\"reason\":\"the disk was lost\"`)))
+		_, stderr, code = s.run("audit", "incarnate", "--tenant", tenant, "--reason", "again")
+		Expect(code).To(Equal(failed))
+		Expect(stderr).To(ContainSubstring("continues what was signed"))
+	})
 })
