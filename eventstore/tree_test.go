@@ -41,11 +41,11 @@ var _ = Describe("The tree of a log", func() {
 	// many appends n events in one go.
 	many := func(ctx context.Context, n int) {
 		GinkgoHelper()
-		append := eventstore.Append{Tenant: tenant, Meta: []byte("{}")}
+		request := eventstore.Append{Tenant: tenant, Meta: []byte("{}")}
 		for i := range n {
-			append.Events = appendEvent(append.Events, fmt.Sprintf("thing-%d", i%7))
+			request.Events = append(request.Events, eventstore.NewEvent{Stream: fmt.Sprintf("thing-%d", i%7), Type: "test.happened.v1", Data: []byte(`{"n":1}`)})
 		}
-		_, err := store.Append(ctx, append)
+		_, err := store.Append(ctx, request)
 		Expect(err).NotTo(HaveOccurred())
 	}
 
@@ -225,7 +225,3 @@ var _ = Describe("The tree of a log", func() {
 		})
 	})
 })
-
-func appendEvent(events []eventstore.NewEvent, stream string) []eventstore.NewEvent {
-	return append(events, eventstore.NewEvent{Stream: stream, Type: "test.happened.v1", Data: []byte(`{"n":1}`)})
-}

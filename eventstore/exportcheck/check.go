@@ -82,16 +82,16 @@ func (c *check) forgotten() int64 {
 	return c.versions.forgotten
 }
 
-// tampered ends the check. A position of 0 names none.
-func (c *check) tampered(position int64, format string, args ...any) {
+// tamperedf ends the check. A position of 0 names none.
+func (c *check) tamperedf(position int64, format string, args ...any) {
 	if !c.done {
 		c.done = true
 		c.report.Verdict, c.report.Position, c.report.Reason = Tampered, position, fmt.Sprintf(format, args...)
 	}
 }
 
-// incomplete ends the check.
-func (c *check) incomplete(format string, args ...any) {
+// incompletef ends the check.
+func (c *check) incompletef(format string, args ...any) {
 	if !c.done {
 		c.done = true
 		c.report.Verdict, c.report.Reason = Incomplete, fmt.Sprintf(format, args...)
@@ -105,25 +105,25 @@ func (c *check) readAll(file io.Reader) error {
 	var long []byte
 	for !c.done {
 		text, err := lines.ReadSlice('\n')
+		atEnd := errors.Is(err, io.EOF)
 		if errors.Is(err, bufio.ErrBufferFull) {
 			if long = append(long, text...); len(long) > maxLineBytes {
-				c.tampered(c.next(), "line %d is longer than any event", c.lines+1)
+				c.tamperedf(c.next(), "line %d is longer than any event", c.lines+1)
 			}
 			continue
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		if err != nil && !atEnd {
 			return fmt.Errorf("read the export: %w", err)
 		}
 		if len(long) > 0 {
 			long = append(long, text...)
 			text, long = long, long[:0]
 		}
-		if err != nil && len(text) == 0 {
-			return nil
+		if !atEnd || len(text) > 0 {
+			c.line(parsed, text, !atEnd)
 		}
-		c.line(parsed, text, err == nil)
-		if err != nil {
-			return nil
+		if atEnd {
+			break
 		}
 	}
 	return nil
@@ -138,11 +138,11 @@ func (c *check) line(parsed *line, text []byte, whole bool) {
 	err := parsed.parse(text)
 	switch {
 	case err != nil && !whole:
-		c.incomplete("the last line is cut: the file ends after position %d", c.next()-1)
+		c.incompletef("the last line is cut: the file ends after position %d", c.next()-1)
 	case err != nil:
-		c.tampered(c.next(), "line %d %v", c.lines, err)
+		c.tamperedf(c.next(), "line %d %v", c.lines, err)
 	case c.seal != nil:
-		c.tampered(c.next(), "line %d follows the checkpoint, which is the last line", c.lines)
+		c.tamperedf(c.next(), "line %d follows the checkpoint, which is the last line", c.lines)
 	case parsed.kind == isAnchor:
 		c.anchor(parsed)
 	case parsed.kind == isSeal:
@@ -164,12 +164,12 @@ func (c *check) next() int64 {
 // anchor begins an export that does not begin at position 1. The tenant comes with the first event.
 func (c *check) anchor(l *line) {
 	if c.started {
-		c.tampered(c.next(), "line %d is an anchor, which can only be the first line", c.lines)
+		c.tamperedf(c.next(), "line %d is an anchor, which can only be the first line", c.lines)
 		return
 	}
 	tree, ok := eventstore.NewRange(l.anchor.position, l.anchor.subtrees)
 	if l.anchor.subtrees != nil && !ok {
-		c.tampered(l.anchor.position, "the anchor has not the subtrees of %d events", l.anchor.position)
+		c.tamperedf(l.anchor.position, "the anchor has not the subtrees of %d events", l.anchor.position)
 		return
 	}
 	c.started = true
@@ -187,11 +187,11 @@ func (c *check) event(event *eventstore.Recorded) {
 	want, ok := c.versions.next(event.Stream, event.Version)
 	if !c.chain.Add(event) {
 		position, reason := c.chain.Bad()
-		c.tampered(position, "%s", reason)
+		c.tamperedf(position, "%s", reason)
 		return
 	}
 	if !ok {
-		c.tampered(event.Position, "position %d has version %d of its stream, after which comes %d", event.Position, event.Version, want)
+		c.tamperedf(event.Position, "position %d has version %d of its stream, after which comes %d", event.Position, event.Version, want)
 		return
 	}
 	c.report.To = event.Position
@@ -253,7 +253,7 @@ func (c *check) end() {
 	if c.chain != nil && !c.done {
 		c.chain.End()
 		if position, reason := c.chain.Bad(); position != 0 {
-			c.tampered(position, "%s", reason)
+			c.tamperedf(position, "%s", reason)
 		}
 	}
 	if c.seal == nil && c.fork != nil {
@@ -262,9 +262,9 @@ func (c *check) end() {
 	switch {
 	case c.done:
 	case c.seal == nil:
-		c.incomplete("there is no checkpoint: the file ends after position %d, and what it has is not sealed", c.next()-1)
+		c.incompletef("there is no checkpoint: the file ends after position %d, and what it has is not sealed", c.next()-1)
 	case c.report.Tenant == "":
-		c.incomplete("there are no events")
+		c.incompletef("there are no events")
 	default:
 		c.sealed()
 	}
@@ -276,7 +276,7 @@ func (c *check) forked(newer string) {
 	if newer != "" {
 		c.report.Notes = append(c.report.Notes, newer)
 	}
-	c.tampered(0, "the first %d events are not those of an older checkpoint: something between position %d and %d was rewritten (a fork)",
+	c.tamperedf(0, "the first %d events are not those of an older checkpoint: something between position %d and %d was rewritten (a fork)",
 		c.fork.Size, c.agreed+1, c.fork.Size)
 	c.report.Position = c.agreed + 1
 	if c.report.Checkpoint.Size > 0 && c.report.Checkpoint.Origin != c.fork.Origin {
@@ -289,10 +289,10 @@ func (c *check) sealed() {
 	seal, err := open(c.seal.note, c.keys)
 	switch {
 	case err != nil:
-		c.tampered(0, "the checkpoint does not count: %v", err)
+		c.tamperedf(0, "the checkpoint does not count: %v", err)
 		return
 	case eventstore.TenantOf(seal.Origin) != c.report.Tenant:
-		c.tampered(0, "the checkpoint is of %q, the events are tenant %q's", seal.Origin, c.report.Tenant)
+		c.tamperedf(0, "the checkpoint is of %q, the events are tenant %q's", seal.Origin, c.report.Tenant)
 		return
 	}
 	c.report.Checkpoint = seal.Checkpoint
@@ -300,10 +300,10 @@ func (c *check) sealed() {
 	case c.fork != nil:
 		c.forked(seal.note)
 	case seal.Size < c.report.To:
-		c.incomplete("the checkpoint is of the first %d events: those from position %d on are not sealed, and the file does not tell the tree up to there",
+		c.incompletef("the checkpoint is of the first %d events: those from position %d on are not sealed, and the file does not tell the tree up to there",
 			seal.Size, seal.Size+1)
 	case c.tree == nil:
-		c.incomplete("the anchor has no subtrees, so that the events can't be held against the checkpoint")
+		c.incompletef("the anchor has no subtrees, so that the events can't be held against the checkpoint")
 	default:
 		c.rooted(seal)
 	}
@@ -317,13 +317,13 @@ func (c *check) rooted(seal signed) {
 	root := c.tree.Root()
 	switch {
 	case seal.Size == c.tree.Size() && root != seal.Root:
-		c.tampered(0, "the tree over the events is not the one that was signed: something from position %d on was rewritten together with all hashes after it", c.agreed+1)
+		c.tamperedf(0, "the tree over the events is not the one that was signed: something from position %d on was rewritten together with all hashes after it", c.agreed+1)
 		c.report.Position = c.agreed + 1
 	case seal.Size == c.tree.Size():
 	case c.seal.consistency == nil:
-		c.tampered(c.report.To+1, "position %d is missing: the checkpoint is of %d events", c.report.To+1, seal.Size)
+		c.tamperedf(c.report.To+1, "position %d is missing: the checkpoint is of %d events", c.report.To+1, seal.Size)
 	case tlog.CheckTree(c.seal.consistency, seal.Size, seal.Root, c.tree.Size(), root) != nil:
-		c.tampered(0, "the events up to position %d are not the beginning of the log that was signed: something from position %d on was rewritten together with all hashes after it",
+		c.tamperedf(0, "the events up to position %d are not the beginning of the log that was signed: something from position %d on was rewritten together with all hashes after it",
 			c.report.To, c.agreed+1)
 		c.report.Position = c.agreed + 1
 	}
@@ -335,14 +335,14 @@ func (c *check) remaining(seal signed) {
 		switch {
 		case older.Size > seal.Size:
 			c.report.Notes = []string{older.note, seal.note}
-			c.tampered(seal.Size+1, "position %d is missing: an older checkpoint is of %d events, the file's of %d", seal.Size+1, older.Size, seal.Size)
+			c.tamperedf(seal.Size+1, "position %d is missing: an older checkpoint is of %d events, the file's of %d", seal.Size+1, older.Size, seal.Size)
 		case older.Size == seal.Size && older.Root != seal.Root:
 			c.report.Notes = []string{older.note, seal.note}
-			c.tampered(c.agreed+1, "two checkpoints of %d events have different roots (a fork)", seal.Size)
+			c.tamperedf(c.agreed+1, "two checkpoints of %d events have different roots (a fork)", seal.Size)
 		case older.Size == seal.Size:
 			c.report.Older++
 		default:
-			c.incomplete("the older checkpoint of %d events can't be held against positions %d to %d", older.Size, c.report.From, c.report.To)
+			c.incompletef("the older checkpoint of %d events can't be held against positions %d to %d", older.Size, c.report.From, c.report.To)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // verify is the verdict on lines.
-func verify(t testing.TB, l *log, lines []string, since ...string) exportcheck.Report {
+func verify(t *testing.T, l *log, lines []string, since ...string) exportcheck.Report {
 	t.Helper()
 	report, err := exportcheck.Verify(file(lines), exportcheck.Options{Keys: []string{l.key}, Since: since})
 	if err != nil {
@@ -28,7 +28,7 @@ func verify(t testing.TB, l *log, lines []string, since ...string) exportcheck.R
 	return report
 }
 
-func expect(t testing.TB, report exportcheck.Report, verdict exportcheck.Verdict, position int64, words string) {
+func expect(t *testing.T, report exportcheck.Report, verdict exportcheck.Verdict, position int64, words string) {
 	t.Helper()
 	if report.Verdict != verdict || report.Position != position || !strings.Contains(report.Reason, words) {
 		t.Errorf("got verdict %d, position %d, %q; want %d, %d, %q", report.Verdict, report.Position, report.Reason, verdict, position, words)

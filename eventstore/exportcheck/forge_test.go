@@ -18,16 +18,16 @@ import (
 
 // log is a log as somebody has it who can do everything with it, the right thing too.
 type log struct {
-	t      testing.TB
+	tb     testing.TB
 	tenant string
 	signer note.Signer
 	key    string
 	events []eventstore.Recorded
 }
 
-func newLog(t testing.TB, tenant string, events int) *log {
-	t.Helper()
-	l := &log{t: t, tenant: tenant}
+func newLog(tb testing.TB, tenant string, events int) *log {
+	tb.Helper()
+	l := &log{tb: tb, tenant: tenant}
 	l.signer, l.key = l.newKey(tenant)
 	for i := range events {
 		l.add(fmt.Sprintf("thing-%d", i%3), fmt.Sprintf(`{"n":%d,"text":"ü \"quoted\" \\ <&> %c"}`, i, 0x2028))
@@ -36,14 +36,14 @@ func newLog(t testing.TB, tenant string, events int) *log {
 }
 
 func (l *log) newKey(tenant string) (note.Signer, string) {
-	l.t.Helper()
+	l.tb.Helper()
 	skey, vkey, err := note.GenerateKey(rand.Reader, eventstore.Origin("test", tenant, 1))
 	if err != nil {
-		l.t.Fatal(err)
+		l.tb.Fatal(err)
 	}
 	signer, err := note.NewSigner(skey)
 	if err != nil {
-		l.t.Fatal(err)
+		l.tb.Fatal(err)
 	}
 	return signer, vkey
 }
@@ -96,7 +96,7 @@ func (l *log) hashReader() tlog.HashReader {
 	for i := range l.events {
 		hashes, err := tlog.StoredHashes(int64(i), l.events[i].Hash, reader)
 		if err != nil {
-			l.t.Fatal(err)
+			l.tb.Fatal(err)
 		}
 		stored = append(stored, hashes...)
 	}
@@ -105,31 +105,31 @@ func (l *log) hashReader() tlog.HashReader {
 
 // checkpoint signs the tree over the first size events.
 func (l *log) checkpoint(size int) string {
-	l.t.Helper()
+	l.tb.Helper()
 	root, err := tlog.TreeHash(int64(size), l.hashReader())
 	if err != nil {
-		l.t.Fatal(err)
+		l.tb.Fatal(err)
 	}
 	return l.signed(eventstore.Checkpoint{Origin: l.signer.Name(), Size: int64(size), Root: root})
 }
 
 func (l *log) signed(checkpoint eventstore.Checkpoint) string {
-	l.t.Helper()
+	l.tb.Helper()
 	signed, err := note.Sign(&note.Note{Text: checkpoint.Body()}, l.signer)
 	if err != nil {
-		l.t.Fatal(err)
+		l.tb.Fatal(err)
 	}
 	return string(signed)
 }
 
 // lines are the events' lines of an export.
 func (l *log) lines(from, to int) []string {
-	l.t.Helper()
+	l.tb.Helper()
 	var lines []string
 	for i := from - 1; i < to; i++ {
 		text, err := l.events[i].ExportLine()
 		if err != nil {
-			l.t.Fatal(err)
+			l.tb.Fatal(err)
 		}
 		lines = append(lines, string(text))
 	}
@@ -137,10 +137,10 @@ func (l *log) lines(from, to int) []string {
 }
 
 func (l *log) encode(value any) string {
-	l.t.Helper()
+	l.tb.Helper()
 	text, err := json.Marshal(value)
 	if err != nil {
-		l.t.Fatal(err)
+		l.tb.Fatal(err)
 	}
 	return string(text)
 }
@@ -149,13 +149,13 @@ func (l *log) seal(signed string) string { return l.encode(map[string]any{"check
 
 // export is all of it.
 func (l *log) export() []string {
-	l.t.Helper()
+	l.tb.Helper()
 	return append(l.lines(1, len(l.events)), l.seal(l.checkpoint(len(l.events))))
 }
 
 // part is the export of a range, against the checkpoint of all of it.
 func (l *log) part(from, to int) []string {
-	l.t.Helper()
+	l.tb.Helper()
 	reader := l.hashReader()
 	var lines []string
 	if from > 1 {
@@ -165,7 +165,7 @@ func (l *log) part(from, to int) []string {
 			if width := int64(1) << level; int64(from-1)&width != 0 {
 				hashes, err := reader.ReadHashes([]int64{tlog.StoredHashIndex(level, begin>>level)})
 				if err != nil {
-					l.t.Fatal(err)
+					l.tb.Fatal(err)
 				}
 				subtrees = append(subtrees, hex.EncodeToString(hashes[0][:]))
 				begin += width
@@ -180,7 +180,7 @@ func (l *log) part(from, to int) []string {
 	if to < len(l.events) {
 		proof, err := tlog.ProveTree(int64(len(l.events)), int64(to), reader)
 		if err != nil {
-			l.t.Fatal(err)
+			l.tb.Fatal(err)
 		}
 		texts := []string{}
 		for _, hash := range proof {

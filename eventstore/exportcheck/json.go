@@ -106,7 +106,7 @@ func (r *reader) list(element func() error) error {
 }
 
 // ordinary tells which bytes stand for themselves in a string.
-var ordinary = func() (table [256]bool) {
+var ordinary = func() (table [256]bool) { //nolint:gochecknoglobals // a table that nobody writes to
 	for c := range table {
 		table[c] = c >= ' ' && c != '"' && c != '\\'
 	}
@@ -149,7 +149,7 @@ func (r *reader) text(buffer []byte) ([]byte, error) {
 }
 
 // escape reads what follows a backslash.
-func (r *reader) escape(buffer []byte) ([]byte, error) {
+func (r *reader) escape(buffer []byte) ([]byte, error) { //nolint:gocyclo // a table
 	if r.at == len(r.line) {
 		return nil, r.errorf("a string without an end")
 	}

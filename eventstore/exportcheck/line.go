@@ -67,7 +67,7 @@ type seen uint
 
 const eventFields seen = 1<<fieldAnchor - 1
 
-func fieldOf(name []byte) int {
+func fieldOf(name []byte) int { //nolint:gocyclo // a table
 	switch string(name) {
 	case "tenant_id":
 		return fieldTenant

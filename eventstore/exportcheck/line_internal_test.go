@@ -69,11 +69,11 @@ func FuzzEventsComeBack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tenant, stream, name string, position, version, at int64, meta, data []byte) {
 		for _, text := range []string{tenant, stream, name, string(meta), string(data)} {
 			if !utf8.ValidString(text) {
-				t.Skip()
+				return // the store's text can be anything, but only UTF-8 has an export
 			}
 		}
 		if year := time.UnixMicro(at).UTC().Year(); year < 1 || year > 9999 {
-			t.Skip()
+			return // no time of the format
 		}
 		hash := bytes.Repeat([]byte{byte(position)}, 32)
 		event := eventstore.Recorded{

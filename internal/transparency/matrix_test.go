@@ -301,7 +301,7 @@ var _ = Describe("What catches what", func() {
 		written, after, found := strings.Cut(rest, tableEnd)
 		Expect(found).To(BeTrue())
 		if *write {
-			Expect(os.WriteFile(document, []byte(before+tableBegin+table.String()+tableEnd+after), 0o644)).To(Succeed()) //nolint:gosec // a document
+			Expect(os.WriteFile(document, []byte(before+tableBegin+table.String()+tableEnd+after), 0o644)).To(Succeed())
 			return
 		}
 		Expect(written).To(Equal(table.String()), "go test ./internal/transparency -write")

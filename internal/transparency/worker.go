@@ -34,7 +34,7 @@ type Worker struct {
 // Run signs until ctx ends.
 func (w *Worker) Run(ctx context.Context) error {
 	for {
-		pause := signEvery - rand.N(signEvery/4) //nolint:gosec,mnd // jitter of a quarter, so that nodes don't meet at the lock
+		pause := signEvery - rand.N(signEvery/4) //nolint:gosec // jitter of a quarter, so that nodes don't meet at the lock
 		select {
 		case <-ctx.Done():
 			return nil

@@ -174,8 +174,15 @@ var _ = Describe("The signed log", Ordered, ContinueOnFailure, Label("e2e"), fun
 		Expect(verifies(1, "--file", tampered, "--key", vkey)).To(MatchRegexp(`TAMPERED, first bad position \d+: `))
 		Expect(verifies(2, "--file", kept("cut.ndjson", text[:len(text)/2]), "--key", vkey)).To(ContainSubstring("INCOMPLETE"))
 		for _, mistake := range [][]string{
-			{"--file", file}, {"--key", vkey}, {"--file", file, "--key", "x"}, {"--file", "/nonexistent", "--key", vkey}, {"--file", file, "--key", vkey, "--since", "/nonexistent"},
-			{"--file", file, "--key", vkey, "--since", file}, {"--file", file, "--key", vkey, "--tenant", tenant}, {"--bogus"}, {"extra"},
+			{"--file", file},
+			{"--key", vkey},
+			{"--file", file, "--key", "x"},
+			{"--file", "/nonexistent", "--key", vkey},
+			{"--file", file, "--key", vkey, "--since", "/nonexistent"},
+			{"--file", file, "--key", vkey, "--since", file},
+			{"--file", file, "--key", vkey, "--tenant", tenant},
+			{"--bogus"},
+			{"extra"},
 		} {
 			Expect(verifies(3, mistake...)).To(HavePrefix("archon: "), fmt.Sprint(mistake))
 		}
