@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -642,6 +643,39 @@ type AlertListEnvelope struct {
 // AlertStatus defines model for AlertStatus.
 type AlertStatus string
 
+// AuditConsistency defines model for AuditConsistency.
+type AuditConsistency struct {
+	// Checkpoint The signed note of the newest checkpoint; that of `to` where `to` is not given.
+	Checkpoint string `json:"checkpoint"`
+
+	// From Example: 3
+	From int64 `json:"from"`
+
+	// FromRoot A SHA-256 hash of the Merkle tree, in hex.
+	//
+	// Example: 6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+	FromRoot TreeHash `json:"from_root"`
+
+	// Proof In the order of RFC 6962.
+	Proof []TreeHash `json:"proof"`
+
+	// To Example: 7
+	To int64 `json:"to"`
+
+	// ToRoot A SHA-256 hash of the Merkle tree, in hex.
+	//
+	// Example: 6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+	ToRoot TreeHash `json:"to_root"`
+}
+
+// AuditConsistencyEnvelope defines model for AuditConsistencyEnvelope.
+type AuditConsistencyEnvelope struct {
+	Data AuditConsistency `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
 	// Action `METHOD path-template`, or the event's name for what no request caused.
@@ -702,6 +736,72 @@ type AuditEntry struct {
 
 	// UserAgent Example: curl/8.5.0
 	UserAgent *string `json:"user_agent"`
+}
+
+// AuditInclusion defines model for AuditInclusion.
+type AuditInclusion struct {
+	// Checkpoint The signed note of the tree.
+	Checkpoint string `json:"checkpoint"`
+
+	// EventHash A SHA-256 hash of the Merkle tree, in hex.
+	//
+	// Example: 6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+	EventHash TreeHash `json:"event_hash"`
+
+	// LeafHash A SHA-256 hash of the Merkle tree, in hex.
+	//
+	// Example: 6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+	LeafHash TreeHash `json:"leaf_hash"`
+
+	// LeafIndex position - 1.
+	//
+	// Example: 2
+	LeafIndex int64 `json:"leaf_index"`
+
+	// Position Example: 3
+	Position int64 `json:"position"`
+
+	// Proof The hashes beside the way from the leaf to the root, the lowest first.
+	Proof []TreeHash `json:"proof"`
+
+	// Root A SHA-256 hash of the Merkle tree, in hex.
+	//
+	// Example: 6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+	Root TreeHash `json:"root"`
+
+	// TreeSize Size of the checkpoint.
+	//
+	// Example: 7
+	TreeSize int64 `json:"tree_size"`
+}
+
+// AuditInclusionEnvelope defines model for AuditInclusionEnvelope.
+type AuditInclusionEnvelope struct {
+	Data AuditInclusion `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// AuditKey defines model for AuditKey.
+type AuditKey struct {
+	// Key The verifier key, `<origin>+<hash>+<key>`.
+	//
+	// Example: archon/acme/1+0a1b2c3d+AcfWi8bpKdQbNl1eUO0E3BRlSVV3YBL5yl3xUE7CHhrW
+	Key string `json:"key"`
+
+	// Origin First line of every checkpoint of this log.
+	//
+	// Example: archon/acme/1
+	Origin string `json:"origin"`
+}
+
+// AuditKeyEnvelope defines model for AuditKeyEnvelope.
+type AuditKeyEnvelope struct {
+	Data AuditKey `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
 }
 
 // AuditListEnvelope defines model for AuditListEnvelope.
@@ -2570,6 +2670,11 @@ type RoutingTarget struct {
 // Example: ["gpt-4o","gpt-4o-mini"]
 type SupportedModels = []string
 
+// TreeHash A SHA-256 hash of the Merkle tree, in hex.
+//
+// Example: 6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d
+type TreeHash = string
+
 // TryRoute defines model for TryRoute.
 type TryRoute struct {
 	// DepartmentID As whose call to decide. Left out, it is the department of the token's claim. It need not exist.
@@ -2661,6 +2766,24 @@ type ListAuditParams struct {
 
 	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ProveAuditConsistencyParams defines parameters for ProveAuditConsistency.
+type ProveAuditConsistencyParams struct {
+	// From Size of the older checkpoint, 1 where it is not given.
+	From *FilterPosition `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Size of the newer one.
+	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// ExportAuditParams defines parameters for ExportAudit.
+type ExportAuditParams struct {
+	// From First position, 1 where it is not given. Above 1 the first line anchors the range.
+	From *FilterPosition `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Last position, the newest where it is not given.
+	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
 }
 
 // VerifyAuditParams defines parameters for VerifyAudit.
@@ -2893,6 +3016,21 @@ type ServerInterface interface {
 	// ListAudit List what happened, newest first
 	// (GET /api/v1/audit)
 	ListAudit(ctx echo.Context, params ListAuditParams) error
+	// GetAuditCheckpoint A signed checkpoint of the log as it is now
+	// (GET /api/v1/audit/checkpoint)
+	GetAuditCheckpoint(ctx echo.Context) error
+	// ProveAuditConsistency Prove that an older checkpoint is the beginning of a newer one
+	// (GET /api/v1/audit/consistency)
+	ProveAuditConsistency(ctx echo.Context, params ProveAuditConsistencyParams) error
+	// ExportAudit Export the log with everything that an outsider needs to verify it
+	// (GET /api/v1/audit/export)
+	ExportAudit(ctx echo.Context, params ExportAuditParams) error
+	// GetAuditKey The key that checkpoints of the log are verified with
+	// (GET /api/v1/audit/key)
+	GetAuditKey(ctx echo.Context) error
+	// ProveAuditEntry Prove that an event is in the log
+	// (GET /api/v1/audit/proof/{position})
+	ProveAuditEntry(ctx echo.Context, position string) error
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx echo.Context, params VerifyAuditParams) error
@@ -3168,6 +3306,90 @@ func (w *ServerInterfaceWrapper) ListAudit(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListAudit(ctx, params)
+	return err
+}
+
+// GetAuditCheckpoint converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAuditCheckpoint(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAuditCheckpoint(ctx)
+	return err
+}
+
+// ProveAuditConsistency converts echo context to params.
+func (w *ServerInterfaceWrapper) ProveAuditConsistency(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ProveAuditConsistencyParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ProveAuditConsistency(ctx, params)
+	return err
+}
+
+// ExportAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportAudit(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportAuditParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportAudit(ctx, params)
+	return err
+}
+
+// GetAuditKey converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAuditKey(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAuditKey(ctx)
+	return err
+}
+
+// ProveAuditEntry converts echo context to params.
+func (w *ServerInterfaceWrapper) ProveAuditEntry(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "position" -------------
+	var position string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "position", ctx.Param("position"), &position, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter position: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ProveAuditEntry(ctx, position)
 	return err
 }
 
@@ -4134,6 +4356,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/api/v1/alerts", wrapper.ListAlerts, options.OperationMiddlewares["listAlerts"]...)
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/audit/checkpoint", wrapper.GetAuditCheckpoint, options.OperationMiddlewares["getAuditCheckpoint"]...)
+	router.GET(options.BaseURL+"/api/v1/audit/consistency", wrapper.ProveAuditConsistency, options.OperationMiddlewares["proveAuditConsistency"]...)
+	router.GET(options.BaseURL+"/api/v1/audit/export", wrapper.ExportAudit, options.OperationMiddlewares["exportAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/audit/key", wrapper.GetAuditKey, options.OperationMiddlewares["getAuditKey"]...)
+	router.GET(options.BaseURL+"/api/v1/audit/proof/:position", wrapper.ProveAuditEntry, options.OperationMiddlewares["proveAuditEntry"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/breakdown/:dimension", wrapper.GetCostBreakdown, options.OperationMiddlewares["getCostBreakdown"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/budget", wrapper.ListBudgets, options.OperationMiddlewares["listBudgets"]...)
@@ -4218,6 +4445,140 @@ type ListAuditResponseObject interface {
 type ListAudit200JSONResponse AuditListEnvelope
 
 func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAuditCheckpointRequestObject struct {
+}
+
+type GetAuditCheckpointResponseObject interface {
+	VisitGetAuditCheckpointResponse(w http.ResponseWriter) error
+}
+
+type GetAuditCheckpoint200TextResponse string
+
+func (response GetAuditCheckpoint200TextResponse) VisitGetAuditCheckpointResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(200)
+
+	_, err := w.Write([]byte(fmt.Sprint(response)))
+	return err
+}
+
+type ProveAuditConsistencyRequestObject struct {
+	Params ProveAuditConsistencyParams
+}
+
+type ProveAuditConsistencyResponseObject interface {
+	VisitProveAuditConsistencyResponse(w http.ResponseWriter) error
+}
+
+type ProveAuditConsistency200JSONResponse AuditConsistencyEnvelope
+
+func (response ProveAuditConsistency200JSONResponse) VisitProveAuditConsistencyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportAuditRequestObject struct {
+	Params ExportAuditParams
+}
+
+type ExportAuditResponseObject interface {
+	VisitExportAuditResponse(w http.ResponseWriter) error
+}
+
+type ExportAudit200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportAudit200ApplicationXNdjsonResponse) VisitExportAuditResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type GetAuditKeyRequestObject struct {
+}
+
+type GetAuditKeyResponseObject interface {
+	VisitGetAuditKeyResponse(w http.ResponseWriter) error
+}
+
+type GetAuditKey200JSONResponse AuditKeyEnvelope
+
+func (response GetAuditKey200JSONResponse) VisitGetAuditKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ProveAuditEntryRequestObject struct {
+	Position string `json:"position"`
+}
+
+type ProveAuditEntryResponseObject interface {
+	VisitProveAuditEntryResponse(w http.ResponseWriter) error
+}
+
+type ProveAuditEntry200JSONResponse AuditInclusionEnvelope
+
+func (response ProveAuditEntry200JSONResponse) VisitProveAuditEntryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5645,6 +6006,21 @@ type StrictServerInterface interface {
 	// ListAudit List what happened, newest first
 	// (GET /api/v1/audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
+	// GetAuditCheckpoint A signed checkpoint of the log as it is now
+	// (GET /api/v1/audit/checkpoint)
+	GetAuditCheckpoint(ctx context.Context, request GetAuditCheckpointRequestObject) (GetAuditCheckpointResponseObject, error)
+	// ProveAuditConsistency Prove that an older checkpoint is the beginning of a newer one
+	// (GET /api/v1/audit/consistency)
+	ProveAuditConsistency(ctx context.Context, request ProveAuditConsistencyRequestObject) (ProveAuditConsistencyResponseObject, error)
+	// ExportAudit Export the log with everything that an outsider needs to verify it
+	// (GET /api/v1/audit/export)
+	ExportAudit(ctx context.Context, request ExportAuditRequestObject) (ExportAuditResponseObject, error)
+	// GetAuditKey The key that checkpoints of the log are verified with
+	// (GET /api/v1/audit/key)
+	GetAuditKey(ctx context.Context, request GetAuditKeyRequestObject) (GetAuditKeyResponseObject, error)
+	// ProveAuditEntry Prove that an event is in the log
+	// (GET /api/v1/audit/proof/{position})
+	ProveAuditEntry(ctx context.Context, request ProveAuditEntryRequestObject) (ProveAuditEntryResponseObject, error)
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx context.Context, request VerifyAuditRequestObject) (VerifyAuditResponseObject, error)
@@ -5847,6 +6223,127 @@ func (sh *strictHandler) ListAudit(ctx echo.Context, params ListAuditParams) err
 		return err
 	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
 		return validResponse.VisitListAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAuditCheckpoint operation middleware
+func (sh *strictHandler) GetAuditCheckpoint(ctx echo.Context) error {
+	var request GetAuditCheckpointRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAuditCheckpoint(ctx.Request().Context(), request.(GetAuditCheckpointRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAuditCheckpoint")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAuditCheckpointResponseObject); ok {
+		return validResponse.VisitGetAuditCheckpointResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ProveAuditConsistency operation middleware
+func (sh *strictHandler) ProveAuditConsistency(ctx echo.Context, params ProveAuditConsistencyParams) error {
+	var request ProveAuditConsistencyRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ProveAuditConsistency(ctx.Request().Context(), request.(ProveAuditConsistencyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ProveAuditConsistency")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ProveAuditConsistencyResponseObject); ok {
+		return validResponse.VisitProveAuditConsistencyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportAudit operation middleware
+func (sh *strictHandler) ExportAudit(ctx echo.Context, params ExportAuditParams) error {
+	var request ExportAuditRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportAudit(ctx.Request().Context(), request.(ExportAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportAudit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportAuditResponseObject); ok {
+		return validResponse.VisitExportAuditResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAuditKey operation middleware
+func (sh *strictHandler) GetAuditKey(ctx echo.Context) error {
+	var request GetAuditKeyRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAuditKey(ctx.Request().Context(), request.(GetAuditKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAuditKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAuditKeyResponseObject); ok {
+		return validResponse.VisitGetAuditKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ProveAuditEntry operation middleware
+func (sh *strictHandler) ProveAuditEntry(ctx echo.Context, position string) error {
+	var request ProveAuditEntryRequestObject
+
+	request.Position = position
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ProveAuditEntry(ctx.Request().Context(), request.(ProveAuditEntryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ProveAuditEntry")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ProveAuditEntryResponseObject); ok {
+		return validResponse.VisitProveAuditEntryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

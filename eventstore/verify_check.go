@@ -237,6 +237,8 @@ func (c *checker) unlinked(consistent bool) {
 	switch {
 	case consistent && c.last.real:
 		c.waiting = true
+	case consistent && c.from > 1:
+		c.badf(e.Position, "position %d was changed together with its hash: it does not name the anchor's", e.Position)
 	case consistent:
 		c.badf(e.Position, "position %d was changed together with its hash: it does not begin at the genesis", e.Position)
 	case c.hashedWith(e.Position, c.last.hash):

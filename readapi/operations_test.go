@@ -77,7 +77,8 @@ var _ = Describe("operations", func() {
 		Expect(err).NotTo(HaveOccurred())
 		// What reads no projected table: the log itself, the program's own state, the token, constants.
 		none := []string{
-			"getMe", "getCredentialSchemas", "verifyAudit", "listProjections", "listJobs", "getHealth", "getLiveness", "getMetrics", "getOpenAPI", "getDocs",
+			"getMe", "getCredentialSchemas", "verifyAudit", "getAuditCheckpoint", "getAuditKey", "proveAuditEntry", "proveAuditConsistency", "exportAudit",
+			"listProjections", "listJobs", "getHealth", "getLiveness", "getMetrics", "getOpenAPI", "getDocs",
 			"listModels", "getModel", "getCostSettings", "getRepricing",
 		}
 		seen := 0

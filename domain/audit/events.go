@@ -1,5 +1,5 @@
-// Package audit is the context of what was asked of Archon and did not happen: refused writes. Its events make the log an
-// audit trail of failures as well as of successes.
+// Package audit is the context of the audit trail itself: what was asked of Archon and did not happen (refused writes), so that the log
+// is a trail of failures as well as of successes, and what became of the log (a restored backup).
 package audit
 
 import (
@@ -26,13 +26,36 @@ type WriteRefused struct {
 // EventType implements domain.Event.
 func (WriteRefused) EventType() string { return "audit.write_refused.v1" }
 
+// Incarnated says that an operator has declared a restored backup: what was signed after the surviving checkpoint is not in this log,
+// and from here on the log is signed as another incarnation.
+type Incarnated struct {
+	// Incarnation is the new one's number.
+	Incarnation int `json:"incarnation"`
+	// Surviving is the last checkpoint that this log still is the continuation of; absent where none is known.
+	Surviving *Checkpoint `json:"surviving,omitempty"`
+	// Lost is what had been signed last, which this log is not the continuation of.
+	Lost Checkpoint `json:"lost"`
+	// Reason is what the operator said.
+	Reason string `json:"reason"`
+}
+
+// Checkpoint is a size of the log and the root, in hex, of the tree over that many events.
+type Checkpoint struct {
+	Origin string `json:"origin"`
+	Size   int64  `json:"size"`
+	Root   string `json:"root"`
+}
+
+// EventType implements domain.Event.
+func (Incarnated) EventType() string { return "audit.incarnated.v1" }
+
 // Events lists every event of this context by its zero value.
-func Events() []domain.Event { return []domain.Event{WriteRefused{}} }
+func Events() []domain.Event { return []domain.Event{WriteRefused{}, Incarnated{}} }
 
 // nameSpace is the UUID namespace of refusal streams; it must never change.
 var nameSpace = uuid.MustParse("0c0b1f2e-52a4-5d0e-8f6b-64d1f3a7c2b8")
 
-// Stream is the stream of a tenant's refusals.
+// Stream is the stream of a tenant's refusals and incarnations.
 func Stream(tenant string) string {
 	return "audit-" + uuid.NewSHA1(nameSpace, []byte(tenant)).String()
 }

@@ -47,6 +47,7 @@ var policy = []rule{
 	{"internal/httpx", allow("api", "domain", "eventstore", "internal/*")},
 	{"internal/replay", allow("domain", "domain/*", "eventstore")}, // `archon routing replay`
 	{"internal/spec", allow("domain")},
+	{"internal/transparency", allow("eventstore", "internal/secrets")}, // signs what the log is with keys that are not in it
 	{"internal/testdb", allow("internal/pgembed", "migrations")},
 
 	// Plain infrastructure: usable by all but domain and eventstore, and knowing none of its users.

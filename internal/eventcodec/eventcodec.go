@@ -47,6 +47,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[departments.NameReleased](),
 		eventstore.Define[costsettings.Changed](),
 		eventstore.Define[audit.WriteRefused](),
+		eventstore.Define[audit.Incarnated](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),

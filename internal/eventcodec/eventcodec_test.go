@@ -80,6 +80,10 @@ func examples() []domain.Event {
 			ProviderID: id, From: "closed", To: "open", Failures: 5, Reason: "first_byte_timeout", OpenedAt: &at, Until: &at, Generation: 1772366400123, Local: true, At: at,
 		},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
+		audit.Incarnated{
+			Incarnation: 2, Reason: "The disk of the database was lost.", Surviving: &audit.Checkpoint{Origin: "archon/acme/1", Size: 40, Root: strings.Repeat("0a", 32)},
+			Lost: audit.Checkpoint{Origin: "archon/acme/1", Size: 41, Root: strings.Repeat("0b", 32)},
+		},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},
 		operations.JobDiscarded{JobID: id},

@@ -248,6 +248,26 @@ func (h *handlers) VerifyAudit(ctx context.Context, _ api.VerifyAuditRequestObje
 	return nil, h.arrive(ctx, "verifyAudit")
 }
 
+func (h *handlers) GetAuditCheckpoint(ctx context.Context, _ api.GetAuditCheckpointRequestObject) (api.GetAuditCheckpointResponseObject, error) {
+	return nil, h.arrive(ctx, "getAuditCheckpoint")
+}
+
+func (h *handlers) GetAuditKey(ctx context.Context, _ api.GetAuditKeyRequestObject) (api.GetAuditKeyResponseObject, error) {
+	return nil, h.arrive(ctx, "getAuditKey")
+}
+
+func (h *handlers) ProveAuditEntry(ctx context.Context, _ api.ProveAuditEntryRequestObject) (api.ProveAuditEntryResponseObject, error) {
+	return nil, h.arrive(ctx, "proveAuditEntry")
+}
+
+func (h *handlers) ProveAuditConsistency(ctx context.Context, _ api.ProveAuditConsistencyRequestObject) (api.ProveAuditConsistencyResponseObject, error) {
+	return nil, h.arrive(ctx, "proveAuditConsistency")
+}
+
+func (h *handlers) ExportAudit(ctx context.Context, _ api.ExportAuditRequestObject) (api.ExportAuditResponseObject, error) {
+	return nil, h.arrive(ctx, "exportAudit")
+}
+
 func (h *handlers) ListJobs(ctx context.Context, _ api.ListJobsRequestObject) (api.ListJobsResponseObject, error) {
 	return nil, h.arrive(ctx, "listJobs")
 }

@@ -55,7 +55,7 @@ func bodyFor(operation string) string {
 }
 
 func fill(path string) string {
-	return strings.NewReplacer("{id}", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10", "{name}", "providers", "{department_id}", "research", "{level}", "agent").Replace(path)
+	return strings.NewReplacer("{id}", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10", "{name}", "providers", "{position}", "1", "{department_id}", "research", "{level}", "agent").Replace(path)
 }
 
 var _ = Describe("every operation", func() {
@@ -93,7 +93,7 @@ var _ = Describe("every operation", func() {
 		})
 		Expect(s.handlers.reached).To(BeEmpty())
 		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
-		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 51))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 56))
 	})
 
 	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {

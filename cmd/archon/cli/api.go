@@ -53,6 +53,7 @@ type readHandlers struct {
 	*readapi.Departments
 	*readapi.CostSettings
 	*readapi.Audit
+	*readapi.Transparency
 	*readapi.Operations
 	readapi.Me
 }
@@ -90,6 +91,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Audit:        &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations:   &readapi.Operations{Overview: control{n}},
 				Budgets:      n.budgetReads(),
+				Transparency: &readapi.Transparency{Signer: n.signer, Exports: n.store},
 			},
 		},
 		Streams:  map[string]echo.HandlerFunc{"exportCosts": costs.ExportCosts},

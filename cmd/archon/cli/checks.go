@@ -38,7 +38,20 @@ func (n *node) health() *httpx.Health {
 			return err //nolint:wrapcheck // logged by the health layer
 		}},
 		httpx.Check{Name: "projections", Probe: n.checkProjections},
+		httpx.Check{Name: "audit", Probe: n.checkSigning},
 	)
+}
+
+// checkSigning reports the logs that contradict what was signed of them.
+func (n *node) checkSigning(ctx context.Context) error {
+	refused, err := n.acrossTenants().RefusedTrees(ctx)
+	if err != nil {
+		return httpx.Reason("whether the logs can be signed can't be read", err)
+	}
+	if refused > 0 {
+		return httpx.Reason(fmt.Sprintf("the logs of %d tenants contradict what was signed of them; see `archon audit verify`", refused), nil)
+	}
+	return nil
 }
 
 // checkProjections reports the projections that have stopped.

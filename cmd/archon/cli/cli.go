@@ -22,7 +22,17 @@ const (
 	exitGood   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitVerifyUsage is exitUsage of commands whose exit code 2 is a verdict.
+	exitVerifyUsage = 3
 )
+
+// annotationVerdicts marks those commands.
+const annotationVerdicts = "verdicts"
+
+// exitError ends a command with this exit code; it has said why.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // Process is what a command gets from the world.
 type Process struct {
@@ -41,7 +51,7 @@ func (u usageError) Unwrap() error { return u.error }
 // errQuiet ends a command with exit code 1 that has said what is wrong already.
 var errQuiet = errors.New("failed")
 
-// Run runs one command line to its end and returns the exit code: 0 good, 1 failed, 2 usage. SIGINT and SIGTERM end the
+// Run runs one command line to its end and returns the exit code: 0 good, 1 failed, 2 usage (`archon audit verify` has its own). SIGINT and SIGTERM end the
 // context of a command that is running.
 func Run(ctx context.Context, process Process) int {
 	logging.Disable() // go-redis writes every refused connection to stderr; /health and our own log say it once
@@ -51,15 +61,21 @@ func Run(ctx context.Context, process Process) int {
 	root.SetArgs(process.Args)
 	root.SetOut(process.Stdout)
 	root.SetErr(process.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
+	var verdict exitError
 	switch {
 	case err == nil:
 		return exitGood
+	case errors.As(err, &verdict):
+		return int(verdict)
 	case errors.Is(err, errQuiet):
 		return exitFailed
 	case errors.As(err, &usage):
 		fmt.Fprintf(process.Stderr, "archon: %v\nRun `archon help` for the commands and `archon help config` for the settings.\n", err)
+		if _, found := cmd.Annotations[annotationVerdicts]; found {
+			return exitVerifyUsage
+		}
 		return exitUsage
 	}
 	fmt.Fprintf(process.Stderr, "archon: %v\n", err)

@@ -49,7 +49,7 @@ var _ = Describe("The command line", Ordered, ContinueOnFailure, Label("e2e"), f
 		for mistake, said := range map[string]string{
 			"bogus": "bogus", "audit": "subcommands", "audit bogus": "bogus", "projections": "subcommands", "events": "subcommands", "costs": "subcommands", "costs check extra": "extra", "bench": "subcommands",
 			"--bogus": "--bogus", "serve --bogus": "--bogus", "serve --roles": "--roles", "serve --roles king": "api, projector, worker", "serve --roles=": "--roles",
-			"dev extra": "extra", "version extra": "extra", "dsn extra": "extra", "audit verify extra": "extra", "migrate extra": "extra", "health extra": "extra",
+			"dev extra": "extra", "version extra": "extra", "dsn extra": "extra", "audit key extra": "extra", "migrate extra": "extra", "health extra": "extra",
 			"token": "--tenant", "token --tenant acme": "--user", "token --tenant acme --user ada": "--role", "token --tenant Acme --user ada --role admin": "--tenant",
 			"token --tenant acme --user ada --role king": "viewer, operator, admin, auditor", "token --tenant acme --user ada --role admin --ttl soon": "--ttl",
 			"token --tenant acme --user ada --role admin --ttl 0s": "--ttl", "token --tenant acme --user ada --role admin --ttl 100000h": "--ttl",

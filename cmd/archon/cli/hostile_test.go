@@ -60,6 +60,8 @@ var _ = Describe("Hostile requests", Ordered, ContinueOnFailure, Label("e2e"), f
 			return filled(template, "providers")
 		case strings.HasPrefix(template, breakdownPath):
 			return filled(template, "user")
+		case strings.HasPrefix(template, auditPath):
+			return filled(template, "1")
 		}
 		return filled(template, uuid.NewString())
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/archonhq/archon/internal/oidcdev"
 	"github.com/archonhq/archon/internal/privacy"
 	"github.com/archonhq/archon/internal/secrets"
+	"github.com/archonhq/archon/internal/transparency"
 	"github.com/archonhq/archon/migrations"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
@@ -55,6 +56,7 @@ type node struct {
 	codec      *eventstore.Codec
 	store      *eventstore.Store
 	runner     *projections.Runner
+	signer     *transparency.Signer
 
 	// The data plane; plane is nil until openCalls.
 	directory   *plane.Directory
@@ -214,6 +216,9 @@ func (n *node) openLog(context.Context) (err error) {
 		n.bus.Publish(context.Background(), tenant)
 	}})
 	n.onClose(n.store.Close)
+	n.signer = &transparency.Signer{
+		Log: n.store, Secrets: n.secrets, Deployment: n.cfg.Deployment, Logger: n.log, Metrics: transparency.NewMetrics(n.metrics),
+	}
 	return nil
 }
 

@@ -15,8 +15,10 @@ import (
 
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain/providers"
+	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/gateway/breaker"
 	"github.com/archonhq/archon/internal/httpx"
+	"github.com/archonhq/archon/internal/transparency"
 	"github.com/archonhq/archon/reactions"
 )
 
@@ -121,7 +123,14 @@ func (n *node) startBackground(roles []string, run func(string, func(context.Con
 		return n.reviewBudgets(ctx, commands.SystemCaller(tenant, "budgets"))
 	}}
 	run("budgets", watch.Run)
+	signing := &transparency.Worker{Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Logger: n.log}
+	run("checkpoints", signing.Run)
 	return nil
+}
+
+// acrossTenants reads what only the worker may see of all tenants at once. Nothing is appended to it.
+func (n *node) acrossTenants() *eventstore.Store {
+	return eventstore.New(n.workerPool, eventstore.Config{Log: n.log})
 }
 
 // probeOf tests a provider on schedule. One that was deleted meanwhile is nobody's fault.
