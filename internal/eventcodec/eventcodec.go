@@ -37,6 +37,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[alerts.Resolved](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[audit.Incarnated](),
+		eventstore.Define[audit.RootsRecorded](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),
