@@ -3,6 +3,8 @@
 package audit
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/archonhq/archon/domain"
@@ -49,8 +51,31 @@ type Checkpoint struct {
 // EventType implements domain.Event.
 func (Incarnated) EventType() string { return "audit.incarnated.v1" }
 
+// RootsRecorded says how long the logs of all tenants are, and what is in them, at one moment: silence, a cut log and a dropped tenant
+// would look alike otherwise. It is recorded once an hour in the log of RootsTenant, which is signed like any other. With many
+// tenants a record is several events, with the same time.
+type RootsRecorded struct {
+	At   time.Time `json:"at"`
+	Logs []LogRoot `json:"logs"`
+	// Missing are tenants of the record before that have no log any more.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// LogRoot is the state of a tenant's log. Size and Root are absent where the log contradicts its own tree.
+type LogRoot struct {
+	Tenant string `json:"tenant"`
+	Size   int64  `json:"size,omitempty"`
+	Root   string `json:"root,omitempty"`
+}
+
+// EventType implements domain.Event.
+func (RootsRecorded) EventType() string { return "audit.roots_recorded.v1" }
+
+// RootsTenant is whose log RootsRecorded stands in. It begins with a sign that no tenant's id may have, so that no token reaches it.
+const RootsTenant = "_archon"
+
 // Events lists every event of this context by its zero value.
-func Events() []domain.Event { return []domain.Event{WriteRefused{}, Incarnated{}} }
+func Events() []domain.Event { return []domain.Event{WriteRefused{}, Incarnated{}, RootsRecorded{}} }
 
 // nameSpace is the UUID namespace of refusal streams; it must never change.
 var nameSpace = uuid.MustParse("0c0b1f2e-52a4-5d0e-8f6b-64d1f3a7c2b8")

@@ -48,6 +48,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[costsettings.Changed](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[audit.Incarnated](),
+		eventstore.Define[audit.RootsRecorded](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),

@@ -84,6 +84,7 @@ func examples() []domain.Event {
 			Incarnation: 2, Reason: "The disk of the database was lost.", Surviving: &audit.Checkpoint{Origin: "archon/acme/1", Size: 40, Root: strings.Repeat("0a", 32)},
 			Lost: audit.Checkpoint{Origin: "archon/acme/1", Size: 41, Root: strings.Repeat("0b", 32)},
 		},
+		audit.RootsRecorded{At: at, Logs: []audit.LogRoot{{Tenant: "acme", Size: 40, Root: strings.Repeat("0a", 32)}, {Tenant: "broken"}}, Missing: []string{"globex"}},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.JobRetried{JobID: id},
 		operations.JobDiscarded{JobID: id},

@@ -28,7 +28,9 @@ type Worker struct {
 	Pool *pgxpool.Pool
 	// Unsigned lists the tenants whose log has changed its length since it was signed.
 	Unsigned func(ctx context.Context) ([]string, error)
-	Logger   *slog.Logger
+	// Roots, where set, records the roots of all logs.
+	Roots  *Roots
+	Logger *slog.Logger
 }
 
 // Run signs until ctx ends.
@@ -46,7 +48,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
-// Round signs every log that has grown, unless another node is at it. A log that is refused does not keep others from being
+// Round signs every log that has grown, and records the roots of all where that is due, unless another node is at it. A log that is refused does not keep others from being
 // signed; that it was refused has been logged.
 func (w *Worker) Round(ctx context.Context) error {
 	conn, err := w.Pool.Acquire(ctx)
@@ -64,6 +66,13 @@ func (w *Worker) Round(ctx context.Context) error {
 	defer func() { // a session that can't be reached any more has lost the lock with its end
 		_, _ = conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(signLock))
 	}()
+	if w.Roots != nil {
+		err = w.Roots.record(ctx, w.Signer.Log, w.Logger)
+	}
+	return errors.Join(err, w.sign(ctx))
+}
+
+func (w *Worker) sign(ctx context.Context) error {
 	tenants, err := w.Unsigned(ctx)
 	if err != nil {
 		return err

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/mod/sumdb/note"
@@ -236,5 +238,37 @@ var _ = Describe("The signed log", Ordered, ContinueOnFailure, Label("e2e"), fun
 		_, stderr, code = s.run("audit", "incarnate", "--tenant", tenant, "--reason", "again")
 		Expect(code).To(Equal(failed))
 		Expect(stderr).To(ContainSubstring("continues what was signed"))
+	})
+})
+
+var _ = Describe("The log of all logs", Label("e2e"), func() {
+	It("records every hour what all tenants' logs are, in a log that is signed in the background and that no token reaches", func() {
+		place := install()
+		s := surfaceOf(place.start())
+		upstream := upstreamOf(gateway.OpenAI, gatewaytest.Options{})
+		for _, tenant := range []string{"acme", "globex"} {
+			s.register(s.token(tenant, "ada", "admin"), openAI("One", upstream.URL, canary))
+		}
+		ctx, conn := s.asSuperuser()
+		_, err := conn.Exec(ctx, `update chain_heads set created_at = created_at - interval '2 hours'`)
+		Expect(err).NotTo(HaveOccurred())
+		const background = 90 * time.Second // a round is every half minute
+		Eventually(func() ([]string, error) {
+			rows, err := conn.Query(ctx, `select tenant_id from audit_checkpoints order by 1`)
+			if err != nil {
+				return nil, err
+			}
+			return pgx.CollectRows(rows, pgx.RowTo[string])
+		}).WithTimeout(background).WithPolling(time.Second).Should(ConsistOf("_archon", "acme", "globex"), "nobody asked for them")
+		stdout, stderr, code := s.run("audit", "export", "--tenant", "_archon")
+		Expect(code).To(Equal(good), stderr)
+		Expect(stdout).To(And(ContainSubstring(`"type":"audit.roots_recorded.v1"`), MatchRegexp(`\{\\"tenant\\":\\"acme\\",\\"size\\":[1-9]\d*,\\"root\\":\\"[0-9a-f]{64}\\"`), ContainSubstring(`{\"tenant\":\"globex\",`), Not(ContainSubstring(`{\"tenant\":\"_archon\"`))))
+		key, _, _ := s.run("audit", "key", "--tenant", "_archon")
+		file := filepath.Join(GinkgoT().TempDir(), "all.ndjson")
+		Expect(os.WriteFile(file, []byte(stdout), 0o600)).To(Succeed())
+		said, stderr, code := s.inProcess("audit", "verify", "--file", file, "--key", strings.TrimSpace(key))
+		Expect(code).To(Equal(good), said+stderr)
+		_, stderr, code = s.inProcess("token", "--tenant", "_archon", "--user", "eve", "--role", "auditor")
+		Expect(code).To(Equal(usage), stderr)
 	})
 })

@@ -123,7 +123,7 @@ func (n *node) startBackground(roles []string, run func(string, func(context.Con
 		return n.reviewBudgets(ctx, commands.SystemCaller(tenant, "budgets"))
 	}}
 	run("budgets", watch.Run)
-	signing := &transparency.Worker{Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Logger: n.log}
+	signing := &transparency.Worker{Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Roots: n.roots(), Logger: n.log}
 	run("checkpoints", signing.Run)
 	return nil
 }
