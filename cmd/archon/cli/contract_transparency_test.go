@@ -90,7 +90,7 @@ var _ = Describe("The signed log", Ordered, ContinueOnFailure, Label("e2e"), fun
 			Expect(checkpoint.Origin).To(Equal("archon/" + tenant + "/1"))
 			Expect(checkpoint.Size).To(Equal(s.head(auditor)))
 		}
-		Expect(s.ask(http.MethodGet, checkpointPath, auditor, nil, header{"Accept": "application/json"}).status).To(Equal(http.StatusNotAcceptable))
+		Expect(s.ask(http.MethodGet, checkpointPath, auditor, nil, header{"Accept": "image/png"}).status).To(Equal(http.StatusNotAcceptable))
 		Expect(s.ask(http.MethodGet, checkpointPath, s.token(tenant, "vi", "viewer"), nil).status).To(Equal(http.StatusForbidden))
 	})
 
