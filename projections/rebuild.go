@@ -69,13 +69,9 @@ func (r *Runner) RequestRebuild(ctx context.Context, projection, tenant string, 
 	if _, err := shapesOf(ctx, r.pool, p.tables); err != nil {
 		return nil, err
 	}
-	rows, err := r.pool.Query(ctx, `select tenant_id from chain_heads where tenant_id = $1 or $1 = '' order by tenant_id`, tenant)
+	tenants, err := r.Tenants(ctx, tenant)
 	if err != nil {
-		return nil, fmt.Errorf("list tenants: %w", err)
-	}
-	tenants, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("list tenants: %w", err)
+		return nil, err
 	}
 	for _, one := range tenants {
 		if err := r.request(ctx, p, one, older); err != nil {
@@ -85,6 +81,25 @@ func (r *Runner) RequestRebuild(ctx context.Context, projection, tenant string, 
 	select {
 	case r.rebuildNow <- struct{}{}:
 	default:
+	}
+	return tenants, nil
+}
+
+// CanRebuild tells whether a projection can be rebuilt and compared: nil, ErrUnknownProjection or ErrNeverRebuilt.
+func (r *Runner) CanRebuild(projection string) error {
+	_, err := r.rebuildable(projection)
+	return err
+}
+
+// Tenants lists the tenants that have events, or the one that is named, where it has.
+func (r *Runner) Tenants(ctx context.Context, tenant string) ([]string, error) {
+	rows, err := r.pool.Query(ctx, `select tenant_id from chain_heads where tenant_id = $1 or $1 = '' order by tenant_id`, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("list tenants: %w", err)
+	}
+	tenants, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list tenants: %w", err)
 	}
 	return tenants, nil
 }

@@ -63,6 +63,9 @@ func examples() []domain.Event {
 		},
 		audit.WriteRefused{ResourceType: "provider", ResourceID: id, Code: "name_taken", Message: "Taken.", Details: map[string]any{"name": "is taken"}, Suppressed: 4},
 		operations.ProjectionRetried{Name: "providers"},
+		operations.ProjectionRebuildRequested{Name: "providers"},
+		operations.ProjectionPaused{Name: "providers"},
+		operations.ProjectionResumed{Name: "providers"},
 		operations.JobRetried{JobID: id},
 		operations.JobDiscarded{JobID: id},
 		usage.Recorded{

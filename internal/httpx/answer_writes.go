@@ -17,6 +17,9 @@ var (
 	_ api.RevokeKeyResponseObject           = Answer{}
 	_ api.OverridePricesResponseObject      = Answer{}
 	_ api.RetryProjectionResponseObject     = Answer{}
+	_ api.RebuildProjectionResponseObject   = Answer{}
+	_ api.PauseProjectionResponseObject     = Answer{}
+	_ api.ResumeProjectionResponseObject    = Answer{}
 	_ api.RetryJobResponseObject            = Answer{}
 	_ api.DiscardJobResponseObject          = Answer{}
 	_ api.RouteResponseObject               = Answer{}
@@ -51,6 +54,15 @@ func (a Answer) VisitOverridePricesResponse(w http.ResponseWriter) error { retur
 
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRebuildProjectionResponse sends the answer.
+func (a Answer) VisitRebuildProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitPauseProjectionResponse sends the answer.
+func (a Answer) VisitPauseProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitResumeProjectionResponse sends the answer.
+func (a Answer) VisitResumeProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
 
 // VisitRetryJobResponse sends the answer.
 func (a Answer) VisitRetryJobResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -69,7 +69,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	It("get of another tenant's ids what they get of ids that nobody has, on every route", func() {
 		covered := 0
 		eachOperation(s.doc, func(method, template string, operation *openapi3.Operation) {
-			if !strings.Contains(template, "{") || template == "/api/v1/projections/{name}/retry" {
+			if !strings.Contains(template, "{") || strings.HasPrefix(template, "/api/v1/projections/{name}/") {
 				return // projections have the same names in every tenant
 			}
 			Expect(ids(template)).NotTo(BeEmpty(), "say in this test what the victim has at "+template)
