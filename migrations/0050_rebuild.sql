@@ -6,11 +6,18 @@ create schema rebuild;
 grant usage on schema rebuild to archon_worker;
 
 -- rebuild_table makes the table that a rebuild of a read table fills. A migration that makes a read table calls it; one that
--- changes a read table changes both. A partitioned table's is not partitioned.
+-- changes a read table changes both. Nobody searches such a table, so that it has no indexes but the unique ones, which
+-- statements refer to. A partitioned table's is not partitioned.
 -- +goose StatementBegin
 create function rebuild_table(name text) returns void language plpgsql as $$
+declare
+  definition text;
 begin
-  execute format('create table rebuild.%1$I (like public.%1$I including all)', name);
+  execute format('create table rebuild.%1$I (like public.%1$I including all excluding indexes)', name);
+  for definition in select pg_get_constraintdef(oid) from pg_constraint
+      where conrelid = format('public.%I', name)::regclass and contype in ('p', 'u') loop
+    execute format('alter table rebuild.%I add %s', name, definition);
+  end loop;
   execute format('alter table rebuild.%I enable row level security', name);
   execute format('alter table rebuild.%I force row level security', name);
   execute format('create policy tenant_isolation on rebuild.%I using (tenant_id = current_setting(''app.tenant_id'', true))', name);

@@ -58,9 +58,9 @@ func (r *Runner) rebuildable(name string) (*projection, error) {
 }
 
 // RequestRebuild asks for a rebuild of a projection, for one tenant, or for all where tenant is empty, and returns the tenants
-// that it concerns: those that have events. One that is under way goes on; one that has stopped, or that an older version had
+// that it concerns: those that have events. One that is under way goes on; one that has stopped, or that another version had
 // begun, begins anew. Nodes that run do the work, and so does Rebuild. It fails with ErrUnknownProjection, ErrNeverRebuilt, and,
-// unless older is set, ErrNewerVersion where a newer version serves.
+// unless older is set, ErrNewerVersion where a newer version serves or is being built.
 func (r *Runner) RequestRebuild(ctx context.Context, projection, tenant string, older bool) ([]string, error) {
 	p, err := r.rebuildable(projection)
 	if err != nil {
@@ -109,16 +109,15 @@ func (r *Runner) Tenants(ctx context.Context, tenant string) ([]string, error) {
 func (r *Runner) request(ctx context.Context, p *projection, tenant string, older bool) error {
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error { //nolint:wrapcheck // the caller does
 		var newer bool
-		if err := tx.QueryRow(ctx, `select exists (select from projection_checkpoints where tenant_id = $1 and version > $4
-				and (projection = $2 or (projection = $3 and not $5)))`,
-			tenant, p.rebuilt.name, p.name, p.version, older).Scan(&newer); err != nil {
+		if err := tx.QueryRow(ctx, `select exists (select from projection_checkpoints where tenant_id = $1 and projection in ($2, $3) and version > $4)`,
+			tenant, p.rebuilt.name, p.name, p.version).Scan(&newer); err != nil {
 			return err //nolint:wrapcheck // the caller does
 		}
-		if newer {
+		if newer && !older {
 			return ErrNewerVersion
 		}
 		if _, err := tx.Exec(ctx, `delete from projection_checkpoints
-			where tenant_id = $1 and projection = $2 and (version < $3 or status = 'stalled' or error is not null)`, tenant, p.rebuilt.name, p.version); err != nil {
+			where tenant_id = $1 and projection = $2 and (version <> $3 or status = 'stalled' or error is not null)`, tenant, p.rebuilt.name, p.version); err != nil {
 			return err //nolint:wrapcheck // the caller does
 		}
 		begun, err := tx.Exec(ctx, `insert into projection_checkpoints (tenant_id, projection, version, position, hash, status)

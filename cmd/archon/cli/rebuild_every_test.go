@@ -92,7 +92,7 @@ var _ = Describe("Every projection", Label("postgres"), Ordered, func() {
 						where attrelid = ($1 || '.' || $2)::regclass and attnum > 0 and not attisdropped
 					union all select pg_get_constraintdef(oid) from pg_constraint where conrelid = ($1 || '.' || $2)::regclass and contype <> 'n'
 					union all select regexp_replace(regexp_replace(pg_get_indexdef(indexrelid), ' INDEX \S+ ON (ONLY )?\S+', ''), '.*USING', 'USING') || indisunique
-						from pg_index where indrelid = ($1 || '.' || $2)::regclass
+						from pg_index where indrelid = ($1 || '.' || $2)::regclass and indisunique
 					union all select concat_ws(' ', 'policy', polname, pg_get_expr(polqual, polrelid)) from pg_policy
 						where polrelid = ($1 || '.' || $2)::regclass and polname = 'tenant_isolation'
 					union all select concat_ws(' ', 'security', relrowsecurity, relforcerowsecurity) from pg_class where oid = ($1 || '.' || $2)::regclass
