@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -13,11 +14,11 @@ import (
 type Kind string
 
 const (
-	// Changed: columns have other values.
+	// Changed says that columns have other values.
 	Changed Kind = "changed"
-	// Missing: the log says that there is such a row, and there is none.
+	// Missing says that the log has such a row, and the table has not.
 	Missing Kind = "missing"
-	// Extra: there is a row that the log does not say of.
+	// Extra says that the table has such a row, and the log has not.
 	Extra Kind = "extra"
 )
 
@@ -214,15 +215,15 @@ func (s *shape) compare(fresh string) string {
 		}
 		return "array[" + strings.Join(columns, ", ") + "]::text[]"
 	}
-	order := "1"
+	order := []string{"1"}
 	for _, column := range s.key {
 		quoted := pgx.Identifier{column}.Sanitize()
-		order += ", coalesce(l." + quoted + ", r." + quoted + ")"
+		order = append(order, "coalesce(l."+quoted+", r."+quoted+")")
 	}
 	return `select l.tenant_id is not null, r.tenant_id is not null, ` + texts("l") + `, ` + texts("r") + `
 		from (select * from ` + inPublic(s.table) + ` where tenant_id = $1) l
 		full join (select * from ` + fresh + ` where tenant_id = $1) r on r.tenant_id = l.tenant_id` + s.matches() + `
-		where l.tenant_id is null or r.tenant_id is null or not ` + s.same() + ` order by ` + order
+		where l.tenant_id is null or r.tenant_id is null or not ` + s.same() + ` order by ` + strings.Join(order, ", ")
 }
 
 func (s *shape) difference(tenant string, inLive, inFresh bool, live, fresh []*string) Difference {
@@ -235,12 +236,8 @@ func (s *shape) difference(tenant string, inLive, inFresh bool, live, fresh []*s
 	}
 	for i, column := range s.columns {
 		value := Value{Column: column, Live: live[i], Fresh: fresh[i]}
-		isKey := false
-		for _, key := range s.key {
-			isKey = isKey || key == column
-		}
 		switch {
-		case isKey:
+		case slices.Contains(s.key, column):
 			one.Key = append(one.Key, value)
 		case one.Kind == Changed && !sameText(live[i], fresh[i]):
 			one.Columns = append(one.Columns, value)

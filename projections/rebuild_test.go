@@ -174,6 +174,34 @@ var _ = Describe("a rebuild", Label("postgres"), func() {
 		Expect(b.total(ctx, "acme", "book")).To(Equal(last))
 	})
 
+	It("lets a stalled projection go on with a program that has been mended", func(ctx context.Context) {
+		healed := &atomic.Bool{}
+		b.append(ctx, "acme", ones(10)...)
+		b.append(ctx, "acme", counted{Account: "a", N: 1, Bad: "error"})
+		last := b.append(ctx, "acme", ones(10)...)
+		runner := b.runner(oldCodec(), projections.Config{}, book{accounts: accounts{name: "book", healed: healed}})
+		Expect(runner.Wait(ctx, "acme", last)).To(MatchError(projections.ErrHalted))
+		healed.Store(true)
+		rebuilt(ctx, runner, "book", "acme")
+		Expect(b.checkpoint(ctx, "acme", "book")).To(Equal(row{Position: last, Status: "live"}))
+		Expect(b.ledger(ctx, "acme", "book")).To(Equal(upTo(last)))
+	})
+
+	It("waits for a newer program where it meets an event type that only that one knows", func(ctx context.Context) {
+		b.append(ctx, "acme", ones(3)...)
+		b.append(ctx, "acme", novel{})
+		last := b.append(ctx, "acme", ones(2)...)
+		older, newer := b.runner(oldCodec(), projections.Config{}, book{accounts: accounts{name: "book"}}), b.runner(newCodec(), projections.Config{}, book{accounts: accounts{name: "book"}})
+		tenants, err := older.RequestRebuild(ctx, "book", "", false)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(older.Rebuild(ctx, "book", tenants, 1)).To(Succeed())
+		Expect(older.Progress(ctx, "book", tenants)).To(And(HaveField("Stopped", 1), HaveField("Error", ContainSubstring("test.novel.v1"))))
+		Expect(newer.Rebuild(ctx, "book", tenants, 1)).To(Succeed())
+		Expect(b.leftovers(ctx)).To(BeZero())
+		Expect(b.ledger(ctx, "acme", "book")).To(HaveLen(5))
+		Expect(b.checkpoint(ctx, "acme", "book")).To(Equal(row{Position: last, Status: "live"}))
+	})
+
 	It("mends what somebody has changed in the tables, which Diff names", func(ctx context.Context) {
 		runner := b.runner(oldCodec(), projections.Config{MaxBatchEvents: 16}, book{accounts: accounts{name: "book"}})
 		last := b.append(ctx, "acme", append(ones(50), passed{})...)
@@ -188,9 +216,11 @@ var _ = Describe("a rebuild", Label("postgres"), func() {
 		b.exec(ctx, `update test_ledger set n = 2 where tenant_id = 'beta' and position = 3`)
 		text := func(s string) *string { return &s }
 		Expect(differences(ctx, runner, "book", "acme")).To(ConsistOf(
-			projections.Difference{Tenant: "acme", Table: "test_accounts", Kind: projections.Changed,
+			projections.Difference{
+				Tenant: "acme", Table: "test_accounts", Kind: projections.Changed,
 				Key:     []projections.Value{{Column: "projection", Live: text("book"), Fresh: text("book")}, {Column: "account", Live: text("a"), Fresh: text("a")}},
-				Columns: []projections.Value{{Column: "total", Live: text("7"), Fresh: text("50")}, {Column: "count", Live: text("51"), Fresh: text("50")}}},
+				Columns: []projections.Value{{Column: "total", Live: text("7"), Fresh: text("50")}, {Column: "count", Live: text("51"), Fresh: text("50")}},
+			},
 			And(HaveField("Kind", projections.Missing), HaveField("Key", ContainElement(projections.Value{Column: "position", Fresh: text("20")}))),
 			And(HaveField("Kind", projections.Extra), HaveField("Key", ContainElement(projections.Value{Column: "position", Live: text("51")}))),
 		))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -63,10 +62,11 @@ func (r *Runner) StatesOf(ctx context.Context, tenant string) ([]State, error) {
 	return r.states(ctx, tenant)
 }
 
-// describe sums the checkpoints up. $3 is the tenant, or empty for all.
-var describe = `
+// describe sums the checkpoints up, the projections' (c) and those of their rebuilds (b). $3 is the tenant, or empty for all.
+const describe = `
 with behind as (
-  select p.name, h.tenant_id, h.position as head, coalesce(c.position, 0) as position, ` + rateOf("c") + ` as rate,
+  select p.name, h.tenant_id, h.position as head, coalesce(c.position, 0) as position, coalesce(case when now() < c.rate_since + interval '2 s' then c.rate
+      else c.rate_events / extract(epoch from now() - c.rate_since) end, 0) as rate,
     case
       when c.error is not null then concat_ws(' ', 'position', c.error_position, nullif(c.error_type, ''))  || ': ' || c.error
       when exists (select from projection_checkpoints o where o.tenant_id = h.tenant_id and o.projection = p.name and o.status <> 'rebuilding'
@@ -75,7 +75,8 @@ with behind as (
         then 'another version of the projection serves, and this program is version ' || p.version || '; it needs a rebuild'
       when c.status = 'paused' then 'paused'
     end as error,
-    b.tenant_id is not null as rebuilt, b.status = 'rebuilding' and b.error is null as rebuilding, b.position as rebuild_position, ` + rateOf("b") + ` as rebuild_rate,
+    b.tenant_id is not null as rebuilt, b.status = 'rebuilding' and b.error is null as rebuilding, b.position as rebuild_position, coalesce(case when now() < b.rate_since + interval '2 s' then b.rate
+      else b.rate_events / extract(epoch from now() - b.rate_since) end, 0) as rebuild_rate,
     case
       when b.error is not null then concat_ws(' ', 'position', b.error_position, nullif(b.error_type, ''))  || ': ' || b.error
       when b.status = 'paused' then 'paused'
@@ -93,12 +94,6 @@ select name, sum(position)::bigint, sum(head)::bigint, sum(head - position)::big
   coalesce(sum(rebuild_rate) filter (where rebuilding), 0)::double precision,
   coalesce((array_agg(case when $3 = '' then 'tenant ' || tenant_id || ': ' else '' end || rebuild_error order by tenant_id) filter (where rebuild_error is not null))[1], '')
 from behind group by name`
-
-// rateOf is how many events a second a checkpoint has moved by lately.
-func rateOf(checkpoint string) string {
-	return strings.ReplaceAll(`coalesce(case when now() < c.rate_since + interval '2 s' then c.rate
-      else c.rate_events / extract(epoch from now() - c.rate_since) end, 0)`, "c.", checkpoint+".")
-}
 
 // oldest finds, over the tenants that are behind, which event comes next. The tenants are those with the oldest heads and
 // checkpoints; of more than these it is not worth to know which lags most.

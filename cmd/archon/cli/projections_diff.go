@@ -57,7 +57,8 @@ func (p Process) diffCommand() *cobra.Command {
 func (p Process) diff(ctx context.Context, runner *projections.Runner, name, tenant string, limit int, asJSON bool) (bool, error) {
 	printed := 0
 	told, err := runner.Diff(ctx, name, tenant, func(one projections.Difference) error {
-		if printed++; printed > limit {
+		printed++
+		if printed > limit {
 			return nil
 		}
 		if asJSON {

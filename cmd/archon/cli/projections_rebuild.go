@@ -31,7 +31,7 @@ func (p Process) rebuildCommand() *cobra.Command {
 			if parallel < 1 || parallel > maxParallel {
 				return usageError{fmt.Errorf("--parallel must be between 1 and %d", maxParallel)}
 			}
-			return p.withRunner(cmd.Context(), int32(2*parallel+2), func(ctx context.Context, o *operator) error { //nolint:gosec // at most 130
+			return p.withRunner(cmd.Context(), int32(2*parallel+2), func(ctx context.Context, o *operator) error {
 				tenants, err := o.runner.RequestRebuild(ctx, args[0], tenant, older)
 				if errors.Is(err, projections.ErrNewerVersion) {
 					return fmt.Errorf("%w; use the newer Archon, or say --older to go back", err)
@@ -123,9 +123,9 @@ func (m *meter) show(progress projections.Progress, now time.Time) {
 		fmt.Fprintln(m.out, line)
 		return
 	}
-	const clear = "\r\x1b[K"
+	const fromTheStart = "\r\x1b[K"
 	m.shown = true
-	fmt.Fprint(m.out, clear, line)
+	fmt.Fprint(m.out, fromTheStart, line)
 }
 
 // end leaves the bar where it is.
@@ -147,7 +147,7 @@ func (m *meter) line(progress projections.Progress, now time.Time) string {
 		full := int(share * width)
 		line.WriteString(" [" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]")
 	}
-	fmt.Fprintf(&line, " %3.0f %%, %d of %d events, %d tenants to go", share*100, progress.Position, progress.Head, progress.Tenants) //nolint:mnd // per cent
+	fmt.Fprintf(&line, " %3.0f %%, %d of %d events, %d tenants to go", share*100, progress.Position, progress.Head, progress.Tenants)
 	if passed := now.Sub(m.firstAt).Seconds(); passed > 0 && progress.Position > m.first.Position {
 		speed := float64(progress.Position-m.first.Position) / passed
 		left := time.Duration(float64(progress.Head-progress.Position) / speed * float64(time.Second))

@@ -141,7 +141,7 @@ var _ = Describe("Every projection", Label("postgres"), Ordered, func() {
 
 	It("gives the same rows when it is rebuilt, once and again, and touches nothing but its own tables", func(ctx context.Context) {
 		for i, tenant := range []string{"acme", "beta"} {
-			log := goldenLog(uint64(i)+uint64(GinkgoRandomSeed()), 12) //nolint:gosec // any number
+			log := goldenLog(uint64(i)+uint64(GinkgoRandomSeed()), 12)
 			var last int64
 			for batch := range slices.Chunk(log, 50) {
 				result, err := store.Append(ctx, eventstore.Append{Tenant: tenant, Events: batch, Meta: []byte(`{"actor":{"id":"ada","type":"user"},"method":"POST","path":"/x","status":200}`)})
@@ -220,7 +220,7 @@ var (
 // begin before anything else happens to them.
 func goldenLog(seed uint64, stories int) []eventstore.NewEvent {
 	GinkgoHelper()
-	random := rand.New(rand.NewPCG(seed, 50)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(seed, 50))
 	type told struct{ pending []eventstore.NewEvent }
 	all := make([]told, stories)
 	for i := range all {
