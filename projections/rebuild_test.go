@@ -202,6 +202,35 @@ var _ = Describe("a rebuild", Label("postgres"), func() {
 		Expect(b.checkpoint(ctx, "acme", "book")).To(Equal(row{Position: last, Status: "live"}))
 	})
 
+	It("is not swapped in while it is behind what is served", func(ctx context.Context) {
+		serving := b.runner(oldCodec(), projections.Config{}, book{accounts: accounts{name: "book"}})
+		last := b.append(ctx, "acme", ones(10)...)
+		Expect(serving.Wait(ctx, "acme", last)).To(Succeed())
+		var bursts atomic.Int64
+		overtaken := func([]projections.Event) {
+			// The first batch has everything up to the head that it has seen; more than one batch comes in before the swap.
+			if bursts.Add(1) == 1 {
+				last = b.append(ctx, "acme", ones(25)...)
+				Expect(serving.Wait(ctx, "acme", last)).To(Succeed())
+			}
+		}
+		runner := b.runner(oldCodec(), projections.Config{MaxBatchEvents: 20}, book{accounts: accounts{name: "book", before: overtaken}})
+		rebuilt(ctx, runner, "book", "acme")
+		Expect(b.checkpoint(ctx, "acme", "book")).To(Equal(row{Position: last, Status: "live"}), "nothing that was read is gone")
+		Expect(b.ledger(ctx, "acme", "book")).To(Equal(upTo(last)))
+	})
+
+	It("tells values apart that are equal and not the same", func(ctx context.Context) {
+		b.exec(ctx, `alter table test_ledger alter column n type numeric; alter table rebuild.test_ledger alter column n type numeric`)
+		runner := b.runner(oldCodec(), projections.Config{}, book{accounts: accounts{name: "book"}})
+		Expect(runner.Wait(ctx, "acme", b.append(ctx, "acme", ones(2)...))).To(Succeed())
+		b.exec(ctx, `update test_ledger set n = 1.00 where position = 2`)
+		one, two := "1", "1.00"
+		Expect(differences(ctx, runner, "book", "acme")).To(ConsistOf(HaveField("Columns", []projections.Value{{Column: "n", Live: &two, Fresh: &one}})))
+		rebuilt(ctx, runner, "book", "acme")
+		Expect(texts(ctx, b, `select n::text from test_ledger`)).To(Equal([]string{"1", "1"}))
+	})
+
 	It("mends what somebody has changed in the tables, which Diff names", func(ctx context.Context) {
 		runner := b.runner(oldCodec(), projections.Config{MaxBatchEvents: 16}, book{accounts: accounts{name: "book"}})
 		last := b.append(ctx, "acme", append(ones(50), passed{})...)
