@@ -220,6 +220,27 @@ var _ = Describe("a rebuild", Label("postgres"), func() {
 		Expect(b.ledger(ctx, "acme", "book")).To(Equal(upTo(last)))
 	})
 
+	It("takes a table that is partitioned", func(ctx context.Context) {
+		b.exec(ctx, `
+			drop table test_ledger, rebuild.test_ledger;
+			create table test_ledger (tenant_id text, projection text, position bigint, n bigint, primary key (tenant_id, projection, position)) partition by range (position);
+			create table test_ledger_first partition of test_ledger for values from (0) to (10);
+			create table test_ledger_other partition of test_ledger default;
+			alter table test_ledger enable row level security;
+			create policy tenant_isolation on test_ledger using (tenant_id = current_setting('app.tenant_id', true));
+			grant all on test_ledger to archon_worker;
+			select rebuild_table('test_ledger')`)
+		runner := b.runner(oldCodec(), projections.Config{}, book{accounts: accounts{name: "book"}})
+		Expect(runner.Wait(ctx, "acme", b.append(ctx, "acme", ones(20)...))).To(Succeed())
+		b.exec(ctx, `update test_ledger set n = 2 where position in (9, 10)`)
+		b.exec(ctx, `delete from test_ledger where position in (5, 15)`)
+		Expect(differences(ctx, runner, "book", "acme")).To(HaveLen(4))
+		rebuilt(ctx, runner, "book", "acme")
+		Expect(differences(ctx, runner, "book", "acme")).To(BeEmpty())
+		Expect(b.ledger(ctx, "acme", "book")).To(Equal(upTo(20)))
+		Expect(texts(ctx, b, `select count(*)::text from test_ledger_first`)).To(Equal([]string{"9"}))
+	})
+
 	It("tells values apart that are equal and not the same", func(ctx context.Context) {
 		b.exec(ctx, `alter table test_ledger alter column n type numeric; alter table rebuild.test_ledger alter column n type numeric`)
 		runner := b.runner(oldCodec(), projections.Config{}, book{accounts: accounts{name: "book"}})
