@@ -17,6 +17,8 @@ import (
 
 // Defines values for AlertKind.
 const (
+	AlertKindBudgetExhausted AlertKind = "budget_exhausted"
+	AlertKindBudgetWarning   AlertKind = "budget_warning"
 	AlertKindDeadCredentials AlertKind = "dead_credentials"
 	AlertKindUnpricedModel   AlertKind = "unpriced_model"
 )
@@ -24,6 +26,10 @@ const (
 // Valid indicates whether the value is a known member of the AlertKind enum.
 func (e AlertKind) Valid() bool {
 	switch e {
+	case AlertKindBudgetExhausted:
+		return true
+	case AlertKindBudgetWarning:
+		return true
 	case AlertKindDeadCredentials:
 		return true
 	case AlertKindUnpricedModel:
@@ -63,6 +69,69 @@ func (e AuditOutcome) Valid() bool {
 	case AuditOutcomeRejected:
 		return true
 	case AuditOutcomeSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetLevel.
+const (
+	BudgetLevelAgent      BudgetLevel = "agent"
+	BudgetLevelDepartment BudgetLevel = "department"
+	BudgetLevelKey        BudgetLevel = "key"
+	BudgetLevelTenant     BudgetLevel = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the BudgetLevel enum.
+func (e BudgetLevel) Valid() bool {
+	switch e {
+	case BudgetLevelAgent:
+		return true
+	case BudgetLevelDepartment:
+		return true
+	case BudgetLevelKey:
+		return true
+	case BudgetLevelTenant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetPeriod.
+const (
+	BudgetPeriodMonthly   BudgetPeriod = "monthly"
+	BudgetPeriodQuarterly BudgetPeriod = "quarterly"
+)
+
+// Valid indicates whether the value is a known member of the BudgetPeriod enum.
+func (e BudgetPeriod) Valid() bool {
+	switch e {
+	case BudgetPeriodMonthly:
+		return true
+	case BudgetPeriodQuarterly:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BudgetStatus.
+const (
+	BudgetStatusBlocked BudgetStatus = "blocked"
+	BudgetStatusOK      BudgetStatus = "ok"
+	BudgetStatusWarn    BudgetStatus = "warn"
+)
+
+// Valid indicates whether the value is a known member of the BudgetStatus enum.
+func (e BudgetStatus) Valid() bool {
+	switch e {
+	case BudgetStatusBlocked:
+		return true
+	case BudgetStatusOK:
+		return true
+	case BudgetStatusWarn:
 		return true
 	default:
 		return false
@@ -129,6 +198,42 @@ func (e CircuitBreakerState) Valid() bool {
 	case CircuitBreakerStateHalfOpen:
 		return true
 	case CircuitBreakerStateOpen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CostForecastMethod.
+const (
+	CostForecastMethodInsufficientData CostForecastMethod = "insufficient_data"
+	CostForecastMethodLinearRegression CostForecastMethod = "linear_regression"
+)
+
+// Valid indicates whether the value is a known member of the CostForecastMethod enum.
+func (e CostForecastMethod) Valid() bool {
+	switch e {
+	case CostForecastMethodInsufficientData:
+		return true
+	case CostForecastMethodLinearRegression:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CostRepricingStatus.
+const (
+	CostRepricingStatusCompleted CostRepricingStatus = "completed"
+	CostRepricingStatusRunning   CostRepricingStatus = "running"
+)
+
+// Valid indicates whether the value is a known member of the CostRepricingStatus enum.
+func (e CostRepricingStatus) Valid() bool {
+	switch e {
+	case CostRepricingStatusCompleted:
+		return true
+	case CostRepricingStatusRunning:
 		return true
 	default:
 		return false
@@ -453,6 +558,33 @@ func (e RoutingOperator) Valid() bool {
 	}
 }
 
+// Defines values for GetCostBreakdownParamsDimension.
+const (
+	GetCostBreakdownParamsDimensionAgent      GetCostBreakdownParamsDimension = "agent"
+	GetCostBreakdownParamsDimensionDepartment GetCostBreakdownParamsDimension = "department"
+	GetCostBreakdownParamsDimensionModel      GetCostBreakdownParamsDimension = "model"
+	GetCostBreakdownParamsDimensionProvider   GetCostBreakdownParamsDimension = "provider"
+	GetCostBreakdownParamsDimensionUser       GetCostBreakdownParamsDimension = "user"
+)
+
+// Valid indicates whether the value is a known member of the GetCostBreakdownParamsDimension enum.
+func (e GetCostBreakdownParamsDimension) Valid() bool {
+	switch e {
+	case GetCostBreakdownParamsDimensionAgent:
+		return true
+	case GetCostBreakdownParamsDimensionDepartment:
+		return true
+	case GetCostBreakdownParamsDimensionModel:
+		return true
+	case GetCostBreakdownParamsDimensionProvider:
+		return true
+	case GetCostBreakdownParamsDimensionUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey Short for `credentials.api_key`. Stored in the vault, never returned.
 //
 // Example: sk-EXAMPLE
@@ -473,8 +605,9 @@ type Alert struct {
 	// ID Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e16
 	ID string `json:"id"`
 
-	// Kind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials. More kinds
-	// may come.
+	// Kind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials.
+	// `budget_warning`: a budget has been spent up to its warn threshold. `budget_exhausted`: a budget refuses calls. More kinds may
+	// come.
 	Kind AlertKind `json:"kind"`
 
 	// Message For a person; says what to do.
@@ -493,8 +626,9 @@ type Alert struct {
 	Subject string `json:"subject"`
 }
 
-// AlertKind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials. More kinds
-// may come.
+// AlertKind `unpriced_model`: a model was called that has no price. `dead_credentials`: a provider refuses its credentials.
+// `budget_warning`: a budget has been spent up to its warn threshold. `budget_exhausted`: a budget refuses calls. More kinds may
+// come.
 type AlertKind string
 
 // AlertListEnvelope defines model for AlertListEnvelope.
@@ -611,6 +745,95 @@ type AuditVerificationEnvelope struct {
 //
 // Example: https://api.openai.com/v1
 type BaseURL = string
+
+// Budget defines model for Budget.
+type Budget struct {
+	// BlockThresholdPct Null for a budget that only warns.
+	//
+	// Example: 100
+	BlockThresholdPct *json.Number `json:"block_threshold_pct"`
+
+	// BudgetUsd Example: 2500
+	BudgetUsd json.Number `json:"budget_usd"`
+
+	// CurrentSpendUsd What the calls have cost that began in the period.
+	//
+	// Example: 1041.2
+	CurrentSpendUsd json.Number `json:"current_spend_usd"`
+
+	// Department The department's name, or its id where it has none; null for other levels.
+	//
+	// Example: Research
+	Department *string `json:"department"`
+
+	// DepartmentID Null for other levels.
+	//
+	// Example: research
+	DepartmentID *string `json:"department_id"`
+
+	// ID Example: 01976b2e-6b3a-5c41-9d0e-3b6c5a4f2e17
+	ID    string      `json:"id"`
+	Level BudgetLevel `json:"level"`
+
+	// Pct How much of the budget is spent, rounded down to 2 decimal places.
+	//
+	// Example: 41.64
+	Pct json.Number `json:"pct"`
+
+	// Period A month or a quarter of the calendar, in the tenant's time zone.
+	Period BudgetPeriod `json:"period"`
+
+	// PeriodEnd The first moment of the next period.
+	//
+	// Example: 2026-12-01T00:00:00Z
+	PeriodEnd time.Time `json:"period_end"`
+
+	// PeriodStart Example: 2026-11-01T00:00:00Z
+	PeriodStart time.Time `json:"period_start"`
+
+	// Status `warn`: spent up to the warn threshold. `blocked`: spent up to the block threshold, or a call was refused past the warn threshold
+	// for want of what is left.
+	Status BudgetStatus `json:"status"`
+
+	// SubjectID The id of the tenant, department, agent or key.
+	//
+	// Example: research
+	SubjectID string `json:"subject_id"`
+
+	// Version As in the ETag.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+
+	// WarnThresholdPct Example: 80
+	WarnThresholdPct json.Number `json:"warn_threshold_pct"`
+}
+
+// BudgetEnvelope defines model for BudgetEnvelope.
+type BudgetEnvelope struct {
+	Data Budget `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// BudgetLevel defines model for BudgetLevel.
+type BudgetLevel string
+
+// BudgetListEnvelope defines model for BudgetListEnvelope.
+type BudgetListEnvelope struct {
+	Data []Budget `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// BudgetPeriod A month or a quarter of the calendar, in the tenant's time zone.
+type BudgetPeriod string
+
+// BudgetStatus `warn`: spent up to the warn threshold. `blocked`: spent up to the block threshold, or a call was refused past the warn threshold
+// for want of what is left.
+type BudgetStatus string
 
 // CallUsage Tokens; prompt_tokens includes the cached ones, completion_tokens the reasoning ones.
 type CallUsage struct {
@@ -731,6 +954,317 @@ type ConnectionTestEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// CostAdjustment defines model for CostAdjustment.
+type CostAdjustment struct {
+	// Count Example: 120
+	Count int64 `json:"count"`
+
+	// Date Example: 2026-08-05
+	Date string `json:"date"`
+
+	// Spend Example: -1.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostAdjustments Differences that were booked after the month was over, because calls were priced again. They are part of the month's figures.
+type CostAdjustments struct {
+	// Booked By the day (UTC) on which they were booked.
+	Booked []CostAdjustment `json:"booked"`
+
+	// Count How many differences; a call that was priced again twice has two.
+	//
+	// Example: 120
+	Count int64 `json:"count"`
+
+	// Spend In US dollars; below zero where calls cost less than was booked.
+	//
+	// Example: -1.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostAnomaly A day that cost more than mean + 3 standard deviations of the 30 days before it.
+type CostAnomaly struct {
+	// Date Example: 2025-02-17
+	Date string `json:"date"`
+
+	// Expected The mean.
+	//
+	// Example: 1.4
+	Expected json.Number `json:"expected"`
+
+	// Sigma The standard deviation, at least 5 % of the mean and one cent.
+	//
+	// Example: 0.21
+	Sigma json.Number `json:"sigma"`
+
+	// Spend Example: 12.5
+	Spend json.Number `json:"spend"`
+}
+
+// CostBreakdownEnvelope defines model for CostBreakdownEnvelope.
+type CostBreakdownEnvelope struct {
+	Data []CostShare `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
+// CostDashboard defines model for CostDashboard.
+type CostDashboard struct {
+	// Adjustments Differences that were booked after the month was over, because calls were priced again. They are part of the month's figures.
+	Adjustments  CostAdjustments    `json:"adjustments"`
+	Anomalies    []CostAnomaly      `json:"anomalies"`
+	ByAgent      []CostOfAgent      `json:"by_agent"`
+	ByDepartment []CostOfDepartment `json:"by_department"`
+	ByModel      []CostOfModel      `json:"by_model"`
+
+	// ByProvider By the provider's name, that of a deleted one too.
+	ByProvider []CostOfProvider `json:"by_provider"`
+	Forecast   CostOutlook      `json:"forecast"`
+
+	// Period Example: 2025-02
+	Period string `json:"period"`
+
+	// SpendAsClosed The total without the differences that were booked after the month was over; null while it is not.
+	SpendAsClosed *json.Number `json:"spend_as_closed"`
+
+	// TotalSpend In US dollars.
+	//
+	// Example: 41.2
+	TotalSpend json.Number `json:"total_spend"`
+
+	// Trend Each day of the month up to today.
+	Trend []CostDay `json:"trend"`
+}
+
+// CostDashboardEnvelope defines model for CostDashboardEnvelope.
+type CostDashboardEnvelope struct {
+	Data CostDashboard `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostDay defines model for CostDay.
+type CostDay struct {
+	// Date Example: 2025-02-03
+	Date string `json:"date"`
+
+	// Spend Example: 1.5
+	Spend json.Number `json:"spend"`
+}
+
+// CostExpectation defines model for CostExpectation.
+type CostExpectation struct {
+	// Date Example: 2025-02-20
+	Date string `json:"date"`
+
+	// Expected Example: 2.1
+	Expected json.Number `json:"expected"`
+
+	// High and this.
+	//
+	// Example: 3
+	High json.Number `json:"high"`
+
+	// Low In 19 cases of 20 the day is between this
+	//
+	// Example: 1.2
+	Low json.Number `json:"low"`
+}
+
+// CostForecast defines model for CostForecast.
+type CostForecast struct {
+	// Confidence R² of the line, 0 to 1.
+	//
+	// Example: 0.82
+	Confidence *float64 `json:"confidence"`
+
+	// Daily The days from today to the end of the month.
+	Daily []CostExpectation `json:"daily"`
+
+	// EndOfMonth Example: 58.75
+	EndOfMonth *json.Number `json:"end_of_month"`
+
+	// Method Example: linear_regression
+	Method CostForecastMethod `json:"method"`
+}
+
+// CostForecastMethod Example: linear_regression
+type CostForecastMethod string
+
+// CostForecastEnvelope defines model for CostForecastEnvelope.
+type CostForecastEnvelope struct {
+	Data CostForecast `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostOfAgent defines model for CostOfAgent.
+type CostOfAgent struct {
+	// Agent Example: unattributed
+	Agent string `json:"agent"`
+
+	// Executions Those whose first call began in the month.
+	//
+	// Example: 0
+	Executions int64 `json:"executions"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOfDepartment defines model for CostOfDepartment.
+type CostOfDepartment struct {
+	// Budget Null where the department has none.
+	Budget *json.Number `json:"budget"`
+
+	// Department Example: unattributed
+	Department string `json:"department"`
+
+	// Pct How much of the budget is spent.
+	Pct *float64 `json:"pct"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOfModel defines model for CostOfModel.
+type CostOfModel struct {
+	// Model Example: gpt-4o
+	Model string `json:"model"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+
+	// Tokens Example: 8240000
+	Tokens int64 `json:"tokens"`
+}
+
+// CostOfProvider defines model for CostOfProvider.
+type CostOfProvider struct {
+	// Provider Example: OpenAI
+	Provider string `json:"provider"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CostOutlook defines model for CostOutlook.
+type CostOutlook struct {
+	// Confidence R² of the line, 0 to 1; null with too little data.
+	//
+	// Example: 0.82
+	Confidence *float64 `json:"confidence"`
+
+	// EndOfMonth What the month will have cost; null with too little data. A month that is over is known.
+	//
+	// Example: 58.75
+	EndOfMonth *json.Number `json:"end_of_month"`
+}
+
+// CostRepricing defines model for CostRepricing.
+type CostRepricing struct {
+	CompletedAt *time.Time `json:"completed_at"`
+
+	// DifferenceUsd What the calls cost more than was booked for them; below zero where they cost less.
+	DifferenceUsd json.Number `json:"difference_usd"`
+	DryRun        bool        `json:"dry_run"`
+
+	// Examined Calls that were looked at.
+	Examined int64     `json:"examined"`
+	From     time.Time `json:"from"`
+	ID       string    `json:"id"`
+	Model    *string   `json:"model"`
+
+	// NewlyPriced Those of them whose cost was not known, or only in part, and is now.
+	NewlyPriced  int64   `json:"newly_priced"`
+	ProviderType *string `json:"provider_type"`
+
+	// Repriced Calls that cost something else now.
+	Repriced    int64     `json:"repriced"`
+	RequestedAt time.Time `json:"requested_at"`
+
+	// Status A repricing whose job has failed stays at running; see the list of jobs.
+	Status CostRepricingStatus `json:"status"`
+
+	// To Calls that began at this moment or later are not meant.
+	To time.Time `json:"to"`
+
+	// Unpriced Calls of which something still has no price.
+	Unpriced int64 `json:"unpriced"`
+}
+
+// CostRepricingStatus A repricing whose job has failed stays at running; see the list of jobs.
+type CostRepricingStatus string
+
+// CostRepricingEnvelope defines model for CostRepricingEnvelope.
+type CostRepricingEnvelope struct {
+	Data CostRepricing `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostSettings defines model for CostSettings.
+type CostSettings struct {
+	// AlertWebhookURL Example: https://hooks.example.com/archon
+	AlertWebhookURL *string `json:"alert_webhook_url"`
+
+	// TimeZone Example: Europe/Berlin
+	TimeZone string `json:"time_zone"`
+
+	// Version As in the `ETag`; 0 before any PUT.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// CostSettingsEnvelope defines model for CostSettingsEnvelope.
+type CostSettingsEnvelope struct {
+	Data CostSettings `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// CostShare defines model for CostShare.
+type CostShare struct {
+	// CompletionTokens Example: 1840000
+	CompletionTokens int64 `json:"completion_tokens"`
+
+	// Key An id or a name; empty for what belongs to nobody.
+	//
+	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	Key string `json:"key"`
+
+	// Name Example: OpenAI
+	Name string `json:"name"`
+
+	// PromptTokens Example: 6400000
+	PromptTokens int64 `json:"prompt_tokens"`
+
+	// Requests Example: 5210
+	Requests int64 `json:"requests"`
+
+	// Spend Example: 41.2
+	Spend json.Number `json:"spend"`
+}
+
+// CreateDepartment defines model for CreateDepartment.
+type CreateDepartment struct {
+	// ID What tokens, requests and keys name the department by. A UUID is made where it is left out.
+	//
+	// Example: support
+	ID *string `json:"id,omitempty"`
+
+	// Name Unique in the tenant, whatever its case. Space at either end is cut off, and more than one space between words.
+	//
+	// Example: Customer support
+	Name string `json:"name"`
+}
+
 // CreateKey defines model for CreateKey.
 type CreateKey struct {
 	// BudgetUsd US dollars with at most 6 decimal places; null is no limit.
@@ -738,7 +1272,9 @@ type CreateKey struct {
 	// Example: 250
 	BudgetUsd *KeyBudget `json:"budget_usd,omitempty"`
 
-	// DepartmentID Example: support
+	// DepartmentID On whose account its calls are; one that there is (`GET /api/v1/departments`).
+	//
+	// Example: support
 	DepartmentID *string `json:"department_id,omitempty"`
 
 	// ExpiresAt The first moment at which it does not work; null is never.
@@ -899,12 +1435,48 @@ type CredentialsReplacedEnvelope struct {
 // Example: {"X-Team":"research"}
 type CustomHeaders map[string]string
 
+// DayOrTime defines model for DayOrTime.
+type DayOrTime = string
+
 // DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
 type DefaultRule struct {
 	// ProviderID A provider of the tenant.
 	//
 	// Example: 01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
 	ProviderID RoutedProvider `json:"provider_id"`
+}
+
+// Department defines model for Department.
+type Department struct {
+	// CreatedAt Example: 2025-06-13T09:41:07.123456Z
+	CreatedAt time.Time `json:"created_at"`
+
+	// ID Example: support
+	ID string `json:"id"`
+
+	// Name Example: Customer support
+	Name string `json:"name"`
+
+	// Version As in the `ETag`.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// DepartmentEnvelope defines model for DepartmentEnvelope.
+type DepartmentEnvelope struct {
+	Data Department `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// DepartmentListEnvelope defines model for DepartmentListEnvelope.
+type DepartmentListEnvelope struct {
+	Data []Department `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
 }
 
 // Error defines model for Error.
@@ -1601,6 +2173,32 @@ type ProvidersHealthEnvelope struct {
 	Meta Meta `json:"meta"`
 }
 
+// PutBudget defines model for PutBudget.
+type PutBudget struct {
+	// BlockThresholdPct Calls that may lead beyond it are refused. Null is a budget that only warns.
+	//
+	// Example: 100
+	BlockThresholdPct Change[json.Number] `json:"block_threshold_pct,omitempty"`
+
+	// BudgetUsd What may be spent in a period: US dollars with at most 6 decimal places.
+	//
+	// Example: 2500
+	BudgetUsd json.Number `json:"budget_usd"`
+
+	// Department A name to show a department's budget with; one that is left out stays as it is.
+	//
+	// Example: Research
+	Department *string `json:"department,omitempty"`
+
+	// Period A month or a quarter of the calendar, in the tenant's time zone.
+	Period BudgetPeriod `json:"period"`
+
+	// WarnThresholdPct In percent of the budget, with at most 2 decimal places. Reaching it raises an alert, once a period.
+	//
+	// Example: 80
+	WarnThresholdPct *json.Number `json:"warn_threshold_pct,omitempty"`
+}
+
 // RateLimit Null is no limit.
 //
 // Example: 500
@@ -1660,6 +2258,34 @@ type RegisterProvider struct {
 	Type            ProviderType     `json:"type"`
 }
 
+// RenameDepartment defines model for RenameDepartment.
+type RenameDepartment struct {
+	// Name Unique in the tenant, whatever its case. Space at either end is cut off, and more than one space between words.
+	//
+	// Example: Customer support
+	Name string `json:"name"`
+}
+
+// ReplaceCostSettings defines model for ReplaceCostSettings.
+type ReplaceCostSettings struct {
+	// AlertWebhookSecret `whsec_` and 24 to 64 bytes in base64. Null or left out, the present one stays, or one is made where there is none.
+	//
+	// Example: whsec_RVhBTVBMRS1TRUNSRVQtT05MWS1FWEFNUExF
+	AlertWebhookSecret *string `json:"alert_webhook_secret,omitempty"`
+
+	// AlertWebhookURL Where alerts are POSTed; null is nowhere. http or https, without credentials, query or fragment; what holds for a provider's
+	// `base_url` holds for its address. It is in the log in the clear: keep secrets out of its path.
+	//
+	//
+	// Example: https://hooks.example.com/archon
+	AlertWebhookURL *string `json:"alert_webhook_url"`
+
+	// TimeZone A name of the IANA time zone database.
+	//
+	// Example: Europe/Berlin
+	TimeZone string `json:"time_zone"`
+}
+
 // ReplaceCredentials Either `api_key` or `credentials`.
 type ReplaceCredentials struct {
 	// APIKey Short for `credentials.api_key`. Stored in the vault, never returned.
@@ -1689,6 +2315,53 @@ type ReplaceRoutingRules struct {
 	// DefaultRule Where calls go that no rule matches; null leaves that to the fallback chain.
 	DefaultRule *DefaultRule  `json:"default_rule,omitempty"`
 	Rules       []RoutingRule `json:"rules"`
+}
+
+// ReplacedCostSettings defines model for ReplacedCostSettings.
+type ReplacedCostSettings struct {
+	// AlertWebhookSecret The secret where Archon has just made it, in this answer only; else null.
+	AlertWebhookSecret *string `json:"alert_webhook_secret"`
+
+	// AlertWebhookURL Example: https://hooks.example.com/archon
+	AlertWebhookURL *string `json:"alert_webhook_url"`
+
+	// TimeZone Example: Europe/Berlin
+	TimeZone string `json:"time_zone"`
+
+	// Version As in the `ETag`; 0 before any PUT.
+	//
+	// Example: 1
+	Version int64 `json:"version"`
+}
+
+// ReplacedCostSettingsEnvelope defines model for ReplacedCostSettingsEnvelope.
+type ReplacedCostSettingsEnvelope struct {
+	Data ReplacedCostSettings `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// RepriceCalls defines model for RepriceCalls.
+type RepriceCalls struct {
+	// DryRun Only find out what would be booked.
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// From A day, or a moment in RFC 3339. Calls that began before it stay as they are.
+	//
+	// Example: 2026-07-01
+	From string `json:"from"`
+
+	// Model Only calls of this model, or of models that have its price.
+	//
+	// Example: gpt-4o
+	Model        *string       `json:"model,omitempty"`
+	ProviderType *ProviderType `json:"provider_type,omitempty"`
+
+	// To The last day, or the moment before which calls began; now where it is left out.
+	//
+	// Example: 2026-07-31
+	To *string `json:"to,omitempty"`
 }
 
 // Role defines model for Role.
@@ -1743,6 +2416,7 @@ type RouteProvider struct {
 
 // RouteRequest defines model for RouteRequest.
 type RouteRequest struct {
+	// DepartmentID On whose account the call is, where the token has no claim that says so. One that is not there is 422.
 	DepartmentID *string `json:"department_id,omitempty"`
 
 	// Messages Messages in OpenAI's format.
@@ -1923,6 +2597,7 @@ type SupportedModels = []string
 
 // TryRoute defines model for TryRoute.
 type TryRoute struct {
+	// DepartmentID As whose call to decide. Left out, it is the department of the token's claim. It need not exist.
 	DepartmentID *string `json:"department_id,omitempty"`
 
 	// Prompt What the request's size is estimated from. It is kept nowhere.
@@ -1938,6 +2613,12 @@ type AsOf = FilterTime
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DepartmentID defines model for DepartmentID.
+type DepartmentID = string
+
+// From defines model for From.
+type From = DayOrTime
+
 // JobID defines model for JobID.
 type JobID = string
 
@@ -1949,6 +2630,9 @@ type Limit = int
 
 // ProviderID defines model for ProviderID.
 type ProviderID = string
+
+// To defines model for To.
+type To = DayOrTime
 
 // Window defines model for Window.
 type Window = HealthWindow
@@ -2013,6 +2697,57 @@ type VerifyAuditParams struct {
 	To *FilterPosition `form:"to,omitempty" json:"to,omitempty"`
 }
 
+// GetCostBreakdownParams defines parameters for GetCostBreakdown.
+type GetCostBreakdownParams struct {
+	// From The first day (UTC), or the first moment. Left out, it is the first of the month of `to`, or of this month.
+	From *From `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day (UTC), which is included, or the moment before which to end. Left out, there is no end.
+	To *To `form:"to,omitempty" json:"to,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetCostBreakdownParamsDimension defines parameters for GetCostBreakdown.
+type GetCostBreakdownParamsDimension string
+
+// ListBudgetsParams defines parameters for ListBudgets.
+type ListBudgetsParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetDepartmentBudgetParams defines parameters for GetDepartmentBudget.
+type GetDepartmentBudgetParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// GetBudgetParams defines parameters for GetBudget.
+type GetBudgetParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// GetCostDashboardParams defines parameters for GetCostDashboard.
+type GetCostDashboardParams struct {
+	// Period A month. The current one where it is left out.
+	Period *string `form:"period,omitempty" json:"period,omitempty"`
+
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
 // ListPricesParams defines parameters for ListPrices.
 type ListPricesParams struct {
 	// ProviderType Only prices of this type of provider.
@@ -2026,6 +2761,30 @@ type ListPricesParams struct {
 
 	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetCostSettingsParams defines parameters for GetCostSettings.
+type GetCostSettingsParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// ListDepartmentsParams defines parameters for ListDepartments.
+type ListDepartmentsParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetDepartmentParams defines parameters for GetDepartment.
+type GetDepartmentParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
 // ListJobsParams defines parameters for ListJobs.
@@ -2106,8 +2865,26 @@ type GetRoutingRulesParams struct {
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
+// PutDepartmentBudgetJSONRequestBody defines body for PutDepartmentBudget for application/json ContentType.
+type PutDepartmentBudgetJSONRequestBody = PutBudget
+
+// PutBudgetJSONRequestBody defines body for PutBudget for application/json ContentType.
+type PutBudgetJSONRequestBody = PutBudget
+
 // OverridePricesJSONRequestBody defines body for OverridePrices for application/json ContentType.
 type OverridePricesJSONRequestBody = OverridePrices
+
+// RepriceCallsJSONRequestBody defines body for RepriceCalls for application/json ContentType.
+type RepriceCallsJSONRequestBody = RepriceCalls
+
+// ReplaceCostSettingsJSONRequestBody defines body for ReplaceCostSettings for application/json ContentType.
+type ReplaceCostSettingsJSONRequestBody = ReplaceCostSettings
+
+// CreateDepartmentJSONRequestBody defines body for CreateDepartment for application/json ContentType.
+type CreateDepartmentJSONRequestBody = CreateDepartment
+
+// RenameDepartmentJSONRequestBody defines body for RenameDepartment for application/json ContentType.
+type RenameDepartmentJSONRequestBody = RenameDepartment
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody = CreateKey
@@ -2144,12 +2921,66 @@ type ServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx echo.Context, params VerifyAuditParams) error
+	// GetCostBreakdown Break costs down
+	// (GET /api/v1/cost/breakdown/{dimension})
+	GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error
+	// ListBudgets List budgets
+	// (GET /api/v1/cost/budget)
+	ListBudgets(ctx echo.Context, params ListBudgetsParams) error
+	// DeleteDepartmentBudget Remove a department's budget
+	// (DELETE /api/v1/cost/budget/{department_id})
+	DeleteDepartmentBudget(ctx echo.Context, departmentID string) error
+	// GetDepartmentBudget Read a department's budget
+	// (GET /api/v1/cost/budget/{department_id})
+	GetDepartmentBudget(ctx echo.Context, departmentID string, params GetDepartmentBudgetParams) error
+	// PutDepartmentBudget Set a department's budget
+	// (PUT /api/v1/cost/budget/{department_id})
+	PutDepartmentBudget(ctx echo.Context, departmentID string) error
+	// DeleteBudget Remove the budget of the tenant, an agent or a key
+	// (DELETE /api/v1/cost/budget/{level}/{id})
+	DeleteBudget(ctx echo.Context, level string, id string) error
+	// GetBudget Read the budget of the tenant, an agent or a key
+	// (GET /api/v1/cost/budget/{level}/{id})
+	GetBudget(ctx echo.Context, level string, id string, params GetBudgetParams) error
+	// PutBudget Set the budget of the tenant, an agent or a key
+	// (PUT /api/v1/cost/budget/{level}/{id})
+	PutBudget(ctx echo.Context, level string, id string) error
+	// GetCostDashboard Show what a month has cost
+	// (GET /api/v1/cost/dashboard)
+	GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error
+	// GetCostForecast Show where the month is heading
+	// (GET /api/v1/cost/forecast)
+	GetCostForecast(ctx echo.Context) error
 	// ListPrices List prices
 	// (GET /api/v1/cost/pricing)
 	ListPrices(ctx echo.Context, params ListPricesParams) error
 	// OverridePrices Override prices
 	// (PUT /api/v1/cost/pricing)
 	OverridePrices(ctx echo.Context) error
+	// RepriceCalls Price calls again
+	// (POST /api/v1/cost/reprice)
+	RepriceCalls(ctx echo.Context) error
+	// GetRepricing Show how far a repricing is
+	// (GET /api/v1/cost/repricings/{id})
+	GetRepricing(ctx echo.Context, id string) error
+	// GetCostSettings Read the settings of costs
+	// (GET /api/v1/cost/settings)
+	GetCostSettings(ctx echo.Context, params GetCostSettingsParams) error
+	// ReplaceCostSettings Replace the settings of costs
+	// (PUT /api/v1/cost/settings)
+	ReplaceCostSettings(ctx echo.Context) error
+	// ListDepartments List departments
+	// (GET /api/v1/departments)
+	ListDepartments(ctx echo.Context, params ListDepartmentsParams) error
+	// CreateDepartment Create a department
+	// (POST /api/v1/departments)
+	CreateDepartment(ctx echo.Context) error
+	// GetDepartment Read a department
+	// (GET /api/v1/departments/{id})
+	GetDepartment(ctx echo.Context, id DepartmentID, params GetDepartmentParams) error
+	// RenameDepartment Rename a department
+	// (PATCH /api/v1/departments/{id})
+	RenameDepartment(ctx echo.Context, id DepartmentID) error
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx echo.Context, params ListJobsParams) error
@@ -2399,6 +3230,256 @@ func (w *ServerInterfaceWrapper) VerifyAudit(ctx echo.Context) error {
 	return err
 }
 
+// GetCostBreakdown converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostBreakdown(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dimension" -------------
+	var dimension GetCostBreakdownParamsDimension
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dimension", ctx.Param("dimension"), &dimension, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dimension: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostBreakdownParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostBreakdown(ctx, dimension, params)
+	return err
+}
+
+// ListBudgets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBudgets(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBudgetsParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBudgets(ctx, params)
+	return err
+}
+
+// DeleteDepartmentBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDepartmentBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "department_id" -------------
+	var departmentID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "department_id", ctx.Param("department_id"), &departmentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDepartmentBudget(ctx, departmentID)
+	return err
+}
+
+// GetDepartmentBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDepartmentBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "department_id" -------------
+	var departmentID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "department_id", ctx.Param("department_id"), &departmentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDepartmentBudgetParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDepartmentBudget(ctx, departmentID, params)
+	return err
+}
+
+// PutDepartmentBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) PutDepartmentBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "department_id" -------------
+	var departmentID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "department_id", ctx.Param("department_id"), &departmentID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutDepartmentBudget(ctx, departmentID)
+	return err
+}
+
+// DeleteBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "level" -------------
+	var level string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "level", ctx.Param("level"), &level, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteBudget(ctx, level, id)
+	return err
+}
+
+// GetBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) GetBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "level" -------------
+	var level string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "level", ctx.Param("level"), &level, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetBudgetParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetBudget(ctx, level, id, params)
+	return err
+}
+
+// PutBudget converts echo context to params.
+func (w *ServerInterfaceWrapper) PutBudget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "level" -------------
+	var level string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "level", ctx.Param("level"), &level, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutBudget(ctx, level, id)
+	return err
+}
+
+// GetCostDashboard converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostDashboard(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostDashboardParams
+	// ------------- Optional query parameter "period" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "period", ctx.QueryParams(), &params.Period, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter period: %s", err))
+	}
+
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostDashboard(ctx, params)
+	return err
+}
+
+// GetCostForecast converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostForecast(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostForecast(ctx)
+	return err
+}
+
 // ListPrices converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPrices(ctx echo.Context) error {
 	var err error
@@ -2444,6 +3525,140 @@ func (w *ServerInterfaceWrapper) OverridePrices(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.OverridePrices(ctx)
+	return err
+}
+
+// RepriceCalls converts echo context to params.
+func (w *ServerInterfaceWrapper) RepriceCalls(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RepriceCalls(ctx)
+	return err
+}
+
+// GetRepricing converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRepricing(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRepricing(ctx, id)
+	return err
+}
+
+// GetCostSettings converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCostSettings(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCostSettingsParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCostSettings(ctx, params)
+	return err
+}
+
+// ReplaceCostSettings converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceCostSettings(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceCostSettings(ctx)
+	return err
+}
+
+// ListDepartments converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDepartments(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDepartmentsParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDepartments(ctx, params)
+	return err
+}
+
+// CreateDepartment converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateDepartment(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateDepartment(ctx)
+	return err
+}
+
+// GetDepartment converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDepartment(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DepartmentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDepartmentParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDepartment(ctx, id, params)
+	return err
+}
+
+// RenameDepartment converts echo context to params.
+func (w *ServerInterfaceWrapper) RenameDepartment(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DepartmentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenameDepartment(ctx, id)
 	return err
 }
 
@@ -3002,8 +4217,26 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/alerts", wrapper.ListAlerts, options.OperationMiddlewares["listAlerts"]...)
 	router.GET(options.BaseURL+"/api/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.GET(options.BaseURL+"/api/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/breakdown/:dimension", wrapper.GetCostBreakdown, options.OperationMiddlewares["getCostBreakdown"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/budget", wrapper.ListBudgets, options.OperationMiddlewares["listBudgets"]...)
+	router.DELETE(options.BaseURL+"/api/v1/cost/budget/:department_id", wrapper.DeleteDepartmentBudget, options.OperationMiddlewares["deleteDepartmentBudget"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/budget/:department_id", wrapper.GetDepartmentBudget, options.OperationMiddlewares["getDepartmentBudget"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/budget/:department_id", wrapper.PutDepartmentBudget, options.OperationMiddlewares["putDepartmentBudget"]...)
+	router.DELETE(options.BaseURL+"/api/v1/cost/budget/:level/:id", wrapper.DeleteBudget, options.OperationMiddlewares["deleteBudget"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/budget/:level/:id", wrapper.GetBudget, options.OperationMiddlewares["getBudget"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/budget/:level/:id", wrapper.PutBudget, options.OperationMiddlewares["putBudget"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/dashboard", wrapper.GetCostDashboard, options.OperationMiddlewares["getCostDashboard"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/forecast", wrapper.GetCostForecast, options.OperationMiddlewares["getCostForecast"]...)
 	router.GET(options.BaseURL+"/api/v1/cost/pricing", wrapper.ListPrices, options.OperationMiddlewares["listPrices"]...)
 	router.PUT(options.BaseURL+"/api/v1/cost/pricing", wrapper.OverridePrices, options.OperationMiddlewares["overridePrices"]...)
+	router.POST(options.BaseURL+"/api/v1/cost/reprice", wrapper.RepriceCalls, options.OperationMiddlewares["repriceCalls"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/repricings/:id", wrapper.GetRepricing, options.OperationMiddlewares["getRepricing"]...)
+	router.GET(options.BaseURL+"/api/v1/cost/settings", wrapper.GetCostSettings, options.OperationMiddlewares["getCostSettings"]...)
+	router.PUT(options.BaseURL+"/api/v1/cost/settings", wrapper.ReplaceCostSettings, options.OperationMiddlewares["replaceCostSettings"]...)
+	router.GET(options.BaseURL+"/api/v1/departments", wrapper.ListDepartments, options.OperationMiddlewares["listDepartments"]...)
+	router.POST(options.BaseURL+"/api/v1/departments", wrapper.CreateDepartment, options.OperationMiddlewares["createDepartment"]...)
+	router.GET(options.BaseURL+"/api/v1/departments/:id", wrapper.GetDepartment, options.OperationMiddlewares["getDepartment"]...)
+	router.PATCH(options.BaseURL+"/api/v1/departments/:id", wrapper.RenameDepartment, options.OperationMiddlewares["renameDepartment"]...)
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/discard", wrapper.DiscardJob, options.OperationMiddlewares["discardJob"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/retry", wrapper.RetryJob, options.OperationMiddlewares["retryJob"]...)
@@ -3103,6 +4336,285 @@ func (response VerifyAudit200JSONResponse) VisitVerifyAuditResponse(w http.Respo
 	return err
 }
 
+type GetCostBreakdownRequestObject struct {
+	Dimension GetCostBreakdownParamsDimension `json:"dimension"`
+	Params    GetCostBreakdownParams
+}
+
+type GetCostBreakdownResponseObject interface {
+	VisitGetCostBreakdownResponse(w http.ResponseWriter) error
+}
+
+type GetCostBreakdown200JSONResponse CostBreakdownEnvelope
+
+func (response GetCostBreakdown200JSONResponse) VisitGetCostBreakdownResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBudgetsRequestObject struct {
+	Params ListBudgetsParams
+}
+
+type ListBudgetsResponseObject interface {
+	VisitListBudgetsResponse(w http.ResponseWriter) error
+}
+
+type ListBudgets200JSONResponse BudgetListEnvelope
+
+func (response ListBudgets200JSONResponse) VisitListBudgetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDepartmentBudgetRequestObject struct {
+	DepartmentID string `json:"department_id"`
+}
+
+type DeleteDepartmentBudgetResponseObject interface {
+	VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error
+}
+
+type DeleteDepartmentBudget204ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type DeleteDepartmentBudget204Response struct {
+	Headers DeleteDepartmentBudget204ResponseHeaders
+}
+
+func (response DeleteDepartmentBudget204Response) VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error {
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetDepartmentBudgetRequestObject struct {
+	DepartmentID string `json:"department_id"`
+	Params       GetDepartmentBudgetParams
+}
+
+type GetDepartmentBudgetResponseObject interface {
+	VisitGetDepartmentBudgetResponse(w http.ResponseWriter) error
+}
+
+type GetDepartmentBudget200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetDepartmentBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers GetDepartmentBudget200ResponseHeaders
+}
+
+func (response GetDepartmentBudget200JSONResponse) VisitGetDepartmentBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutDepartmentBudgetRequestObject struct {
+	DepartmentID string `json:"department_id"`
+	Body         *PutDepartmentBudgetJSONRequestBody
+}
+
+type PutDepartmentBudgetResponseObject interface {
+	VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error
+}
+
+type PutDepartmentBudget200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type PutDepartmentBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers PutDepartmentBudget200ResponseHeaders
+}
+
+func (response PutDepartmentBudget200JSONResponse) VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteBudgetRequestObject struct {
+	Level string `json:"level"`
+	ID    string `json:"id"`
+}
+
+type DeleteBudgetResponseObject interface {
+	VisitDeleteBudgetResponse(w http.ResponseWriter) error
+}
+
+type DeleteBudget204ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type DeleteBudget204Response struct {
+	Headers DeleteBudget204ResponseHeaders
+}
+
+func (response DeleteBudget204Response) VisitDeleteBudgetResponse(w http.ResponseWriter) error {
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetBudgetRequestObject struct {
+	Level  string `json:"level"`
+	ID     string `json:"id"`
+	Params GetBudgetParams
+}
+
+type GetBudgetResponseObject interface {
+	VisitGetBudgetResponse(w http.ResponseWriter) error
+}
+
+type GetBudget200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers GetBudget200ResponseHeaders
+}
+
+func (response GetBudget200JSONResponse) VisitGetBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutBudgetRequestObject struct {
+	Level string `json:"level"`
+	ID    string `json:"id"`
+	Body  *PutBudgetJSONRequestBody
+}
+
+type PutBudgetResponseObject interface {
+	VisitPutBudgetResponse(w http.ResponseWriter) error
+}
+
+type PutBudget200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type PutBudget200JSONResponse struct {
+	Body    BudgetEnvelope
+	Headers PutBudget200ResponseHeaders
+}
+
+func (response PutBudget200JSONResponse) VisitPutBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostDashboardRequestObject struct {
+	Params GetCostDashboardParams
+}
+
+type GetCostDashboardResponseObject interface {
+	VisitGetCostDashboardResponse(w http.ResponseWriter) error
+}
+
+type GetCostDashboard200JSONResponse CostDashboardEnvelope
+
+func (response GetCostDashboard200JSONResponse) VisitGetCostDashboardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostForecastRequestObject struct {
+}
+
+type GetCostForecastResponseObject interface {
+	VisitGetCostForecastResponse(w http.ResponseWriter) error
+}
+
+type GetCostForecast200JSONResponse CostForecastEnvelope
+
+func (response GetCostForecast200JSONResponse) VisitGetCostForecastResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListPricesRequestObject struct {
 	Params ListPricesParams
 }
@@ -3149,6 +4661,264 @@ func (response OverridePrices200JSONResponse) VisitOverridePricesResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RepriceCallsRequestObject struct {
+	Body *RepriceCallsJSONRequestBody
+}
+
+type RepriceCallsResponseObject interface {
+	VisitRepriceCallsResponse(w http.ResponseWriter) error
+}
+
+type RepriceCalls202ResponseHeaders struct {
+	Location       *string
+	XEventPosition *int64
+}
+
+type RepriceCalls202JSONResponse struct {
+	Body    CostRepricingEnvelope
+	Headers RepriceCalls202ResponseHeaders
+}
+
+func (response RepriceCalls202JSONResponse) VisitRepriceCallsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRepricingRequestObject struct {
+	ID string `json:"id"`
+}
+
+type GetRepricingResponseObject interface {
+	VisitGetRepricingResponse(w http.ResponseWriter) error
+}
+
+type GetRepricing200JSONResponse CostRepricingEnvelope
+
+func (response GetRepricing200JSONResponse) VisitGetRepricingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCostSettingsRequestObject struct {
+	Params GetCostSettingsParams
+}
+
+type GetCostSettingsResponseObject interface {
+	VisitGetCostSettingsResponse(w http.ResponseWriter) error
+}
+
+type GetCostSettings200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetCostSettings200JSONResponse struct {
+	Body    CostSettingsEnvelope
+	Headers GetCostSettings200ResponseHeaders
+}
+
+func (response GetCostSettings200JSONResponse) VisitGetCostSettingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceCostSettingsRequestObject struct {
+	Body *ReplaceCostSettingsJSONRequestBody
+}
+
+type ReplaceCostSettingsResponseObject interface {
+	VisitReplaceCostSettingsResponse(w http.ResponseWriter) error
+}
+
+type ReplaceCostSettings200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type ReplaceCostSettings200JSONResponse struct {
+	Body    ReplacedCostSettingsEnvelope
+	Headers ReplaceCostSettings200ResponseHeaders
+}
+
+func (response ReplaceCostSettings200JSONResponse) VisitReplaceCostSettingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDepartmentsRequestObject struct {
+	Params ListDepartmentsParams
+}
+
+type ListDepartmentsResponseObject interface {
+	VisitListDepartmentsResponse(w http.ResponseWriter) error
+}
+
+type ListDepartments200JSONResponse DepartmentListEnvelope
+
+func (response ListDepartments200JSONResponse) VisitListDepartmentsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDepartmentRequestObject struct {
+	Body *CreateDepartmentJSONRequestBody
+}
+
+type CreateDepartmentResponseObject interface {
+	VisitCreateDepartmentResponse(w http.ResponseWriter) error
+}
+
+type CreateDepartment201ResponseHeaders struct {
+	ETag           *string
+	Location       *string
+	XEventPosition *int64
+}
+
+type CreateDepartment201JSONResponse struct {
+	Body    DepartmentEnvelope
+	Headers CreateDepartment201ResponseHeaders
+}
+
+func (response CreateDepartment201JSONResponse) VisitCreateDepartmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDepartmentRequestObject struct {
+	ID     DepartmentID `json:"id"`
+	Params GetDepartmentParams
+}
+
+type GetDepartmentResponseObject interface {
+	VisitGetDepartmentResponse(w http.ResponseWriter) error
+}
+
+type GetDepartment200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetDepartment200JSONResponse struct {
+	Body    DepartmentEnvelope
+	Headers GetDepartment200ResponseHeaders
+}
+
+func (response GetDepartment200JSONResponse) VisitGetDepartmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameDepartmentRequestObject struct {
+	ID   DepartmentID `json:"id"`
+	Body *RenameDepartmentJSONRequestBody
+}
+
+type RenameDepartmentResponseObject interface {
+	VisitRenameDepartmentResponse(w http.ResponseWriter) error
+}
+
+type RenameDepartment200ResponseHeaders struct {
+	ETag           *string
+	XEventPosition *int64
+}
+
+type RenameDepartment200JSONResponse struct {
+	Body    DepartmentEnvelope
+	Headers RenameDepartment200ResponseHeaders
+}
+
+func (response RenameDepartment200JSONResponse) VisitRenameDepartmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	if response.Headers.XEventPosition != nil {
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
 	}
@@ -4059,12 +5829,66 @@ type StrictServerInterface interface {
 	// VerifyAudit Verify the tenant's hash chain
 	// (GET /api/v1/audit/verify)
 	VerifyAudit(ctx context.Context, request VerifyAuditRequestObject) (VerifyAuditResponseObject, error)
+	// GetCostBreakdown Break costs down
+	// (GET /api/v1/cost/breakdown/{dimension})
+	GetCostBreakdown(ctx context.Context, request GetCostBreakdownRequestObject) (GetCostBreakdownResponseObject, error)
+	// ListBudgets List budgets
+	// (GET /api/v1/cost/budget)
+	ListBudgets(ctx context.Context, request ListBudgetsRequestObject) (ListBudgetsResponseObject, error)
+	// DeleteDepartmentBudget Remove a department's budget
+	// (DELETE /api/v1/cost/budget/{department_id})
+	DeleteDepartmentBudget(ctx context.Context, request DeleteDepartmentBudgetRequestObject) (DeleteDepartmentBudgetResponseObject, error)
+	// GetDepartmentBudget Read a department's budget
+	// (GET /api/v1/cost/budget/{department_id})
+	GetDepartmentBudget(ctx context.Context, request GetDepartmentBudgetRequestObject) (GetDepartmentBudgetResponseObject, error)
+	// PutDepartmentBudget Set a department's budget
+	// (PUT /api/v1/cost/budget/{department_id})
+	PutDepartmentBudget(ctx context.Context, request PutDepartmentBudgetRequestObject) (PutDepartmentBudgetResponseObject, error)
+	// DeleteBudget Remove the budget of the tenant, an agent or a key
+	// (DELETE /api/v1/cost/budget/{level}/{id})
+	DeleteBudget(ctx context.Context, request DeleteBudgetRequestObject) (DeleteBudgetResponseObject, error)
+	// GetBudget Read the budget of the tenant, an agent or a key
+	// (GET /api/v1/cost/budget/{level}/{id})
+	GetBudget(ctx context.Context, request GetBudgetRequestObject) (GetBudgetResponseObject, error)
+	// PutBudget Set the budget of the tenant, an agent or a key
+	// (PUT /api/v1/cost/budget/{level}/{id})
+	PutBudget(ctx context.Context, request PutBudgetRequestObject) (PutBudgetResponseObject, error)
+	// GetCostDashboard Show what a month has cost
+	// (GET /api/v1/cost/dashboard)
+	GetCostDashboard(ctx context.Context, request GetCostDashboardRequestObject) (GetCostDashboardResponseObject, error)
+	// GetCostForecast Show where the month is heading
+	// (GET /api/v1/cost/forecast)
+	GetCostForecast(ctx context.Context, request GetCostForecastRequestObject) (GetCostForecastResponseObject, error)
 	// ListPrices List prices
 	// (GET /api/v1/cost/pricing)
 	ListPrices(ctx context.Context, request ListPricesRequestObject) (ListPricesResponseObject, error)
 	// OverridePrices Override prices
 	// (PUT /api/v1/cost/pricing)
 	OverridePrices(ctx context.Context, request OverridePricesRequestObject) (OverridePricesResponseObject, error)
+	// RepriceCalls Price calls again
+	// (POST /api/v1/cost/reprice)
+	RepriceCalls(ctx context.Context, request RepriceCallsRequestObject) (RepriceCallsResponseObject, error)
+	// GetRepricing Show how far a repricing is
+	// (GET /api/v1/cost/repricings/{id})
+	GetRepricing(ctx context.Context, request GetRepricingRequestObject) (GetRepricingResponseObject, error)
+	// GetCostSettings Read the settings of costs
+	// (GET /api/v1/cost/settings)
+	GetCostSettings(ctx context.Context, request GetCostSettingsRequestObject) (GetCostSettingsResponseObject, error)
+	// ReplaceCostSettings Replace the settings of costs
+	// (PUT /api/v1/cost/settings)
+	ReplaceCostSettings(ctx context.Context, request ReplaceCostSettingsRequestObject) (ReplaceCostSettingsResponseObject, error)
+	// ListDepartments List departments
+	// (GET /api/v1/departments)
+	ListDepartments(ctx context.Context, request ListDepartmentsRequestObject) (ListDepartmentsResponseObject, error)
+	// CreateDepartment Create a department
+	// (POST /api/v1/departments)
+	CreateDepartment(ctx context.Context, request CreateDepartmentRequestObject) (CreateDepartmentResponseObject, error)
+	// GetDepartment Read a department
+	// (GET /api/v1/departments/{id})
+	GetDepartment(ctx context.Context, request GetDepartmentRequestObject) (GetDepartmentResponseObject, error)
+	// RenameDepartment Rename a department
+	// (PATCH /api/v1/departments/{id})
+	RenameDepartment(ctx context.Context, request RenameDepartmentRequestObject) (RenameDepartmentResponseObject, error)
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
@@ -4244,6 +6068,306 @@ func (sh *strictHandler) VerifyAudit(ctx echo.Context, params VerifyAuditParams)
 	return nil
 }
 
+// GetCostBreakdown operation middleware
+func (sh *strictHandler) GetCostBreakdown(ctx echo.Context, dimension GetCostBreakdownParamsDimension, params GetCostBreakdownParams) error {
+	var request GetCostBreakdownRequestObject
+
+	request.Dimension = dimension
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostBreakdown(ctx.Request().Context(), request.(GetCostBreakdownRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostBreakdown")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostBreakdownResponseObject); ok {
+		return validResponse.VisitGetCostBreakdownResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListBudgets operation middleware
+func (sh *strictHandler) ListBudgets(ctx echo.Context, params ListBudgetsParams) error {
+	var request ListBudgetsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBudgets(ctx.Request().Context(), request.(ListBudgetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBudgets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBudgetsResponseObject); ok {
+		return validResponse.VisitListBudgetsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDepartmentBudget operation middleware
+func (sh *strictHandler) DeleteDepartmentBudget(ctx echo.Context, departmentID string) error {
+	var request DeleteDepartmentBudgetRequestObject
+
+	request.DepartmentID = departmentID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDepartmentBudget(ctx.Request().Context(), request.(DeleteDepartmentBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDepartmentBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDepartmentBudgetResponseObject); ok {
+		return validResponse.VisitDeleteDepartmentBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDepartmentBudget operation middleware
+func (sh *strictHandler) GetDepartmentBudget(ctx echo.Context, departmentID string, params GetDepartmentBudgetParams) error {
+	var request GetDepartmentBudgetRequestObject
+
+	request.DepartmentID = departmentID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDepartmentBudget(ctx.Request().Context(), request.(GetDepartmentBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDepartmentBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDepartmentBudgetResponseObject); ok {
+		return validResponse.VisitGetDepartmentBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutDepartmentBudget operation middleware
+func (sh *strictHandler) PutDepartmentBudget(ctx echo.Context, departmentID string) error {
+	var request PutDepartmentBudgetRequestObject
+
+	request.DepartmentID = departmentID
+
+	var body PutDepartmentBudgetJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutDepartmentBudget(ctx.Request().Context(), request.(PutDepartmentBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutDepartmentBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutDepartmentBudgetResponseObject); ok {
+		return validResponse.VisitPutDepartmentBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteBudget operation middleware
+func (sh *strictHandler) DeleteBudget(ctx echo.Context, level string, id string) error {
+	var request DeleteBudgetRequestObject
+
+	request.Level = level
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteBudget(ctx.Request().Context(), request.(DeleteBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteBudgetResponseObject); ok {
+		return validResponse.VisitDeleteBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetBudget operation middleware
+func (sh *strictHandler) GetBudget(ctx echo.Context, level string, id string, params GetBudgetParams) error {
+	var request GetBudgetRequestObject
+
+	request.Level = level
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBudget(ctx.Request().Context(), request.(GetBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetBudgetResponseObject); ok {
+		return validResponse.VisitGetBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PutBudget operation middleware
+func (sh *strictHandler) PutBudget(ctx echo.Context, level string, id string) error {
+	var request PutBudgetRequestObject
+
+	request.Level = level
+	request.ID = id
+
+	var body PutBudgetJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PutBudget(ctx.Request().Context(), request.(PutBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PutBudgetResponseObject); ok {
+		return validResponse.VisitPutBudgetResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostDashboard operation middleware
+func (sh *strictHandler) GetCostDashboard(ctx echo.Context, params GetCostDashboardParams) error {
+	var request GetCostDashboardRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostDashboard(ctx.Request().Context(), request.(GetCostDashboardRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostDashboard")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostDashboardResponseObject); ok {
+		return validResponse.VisitGetCostDashboardResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostForecast operation middleware
+func (sh *strictHandler) GetCostForecast(ctx echo.Context) error {
+	var request GetCostForecastRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostForecast(ctx.Request().Context(), request.(GetCostForecastRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostForecast")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostForecastResponseObject); ok {
+		return validResponse.VisitGetCostForecastResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListPrices operation middleware
 func (sh *strictHandler) ListPrices(ctx echo.Context, params ListPricesParams) error {
 	var request ListPricesRequestObject
@@ -4309,6 +6433,293 @@ func (sh *strictHandler) OverridePrices(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(OverridePricesResponseObject); ok {
 		return validResponse.VisitOverridePricesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RepriceCalls operation middleware
+func (sh *strictHandler) RepriceCalls(ctx echo.Context) error {
+	var request RepriceCallsRequestObject
+
+	var body RepriceCallsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RepriceCalls(ctx.Request().Context(), request.(RepriceCallsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RepriceCalls")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RepriceCallsResponseObject); ok {
+		return validResponse.VisitRepriceCallsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRepricing operation middleware
+func (sh *strictHandler) GetRepricing(ctx echo.Context, id string) error {
+	var request GetRepricingRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRepricing(ctx.Request().Context(), request.(GetRepricingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRepricing")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRepricingResponseObject); ok {
+		return validResponse.VisitGetRepricingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCostSettings operation middleware
+func (sh *strictHandler) GetCostSettings(ctx echo.Context, params GetCostSettingsParams) error {
+	var request GetCostSettingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCostSettings(ctx.Request().Context(), request.(GetCostSettingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCostSettings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCostSettingsResponseObject); ok {
+		return validResponse.VisitGetCostSettingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceCostSettings operation middleware
+func (sh *strictHandler) ReplaceCostSettings(ctx echo.Context) error {
+	var request ReplaceCostSettingsRequestObject
+
+	var body ReplaceCostSettingsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceCostSettings(ctx.Request().Context(), request.(ReplaceCostSettingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceCostSettings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceCostSettingsResponseObject); ok {
+		return validResponse.VisitReplaceCostSettingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDepartments operation middleware
+func (sh *strictHandler) ListDepartments(ctx echo.Context, params ListDepartmentsParams) error {
+	var request ListDepartmentsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDepartments(ctx.Request().Context(), request.(ListDepartmentsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDepartments")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDepartmentsResponseObject); ok {
+		return validResponse.VisitListDepartmentsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateDepartment operation middleware
+func (sh *strictHandler) CreateDepartment(ctx echo.Context) error {
+	var request CreateDepartmentRequestObject
+
+	var body CreateDepartmentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateDepartment(ctx.Request().Context(), request.(CreateDepartmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateDepartment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateDepartmentResponseObject); ok {
+		return validResponse.VisitCreateDepartmentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDepartment operation middleware
+func (sh *strictHandler) GetDepartment(ctx echo.Context, id DepartmentID, params GetDepartmentParams) error {
+	var request GetDepartmentRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDepartment(ctx.Request().Context(), request.(GetDepartmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDepartment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDepartmentResponseObject); ok {
+		return validResponse.VisitGetDepartmentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenameDepartment operation middleware
+func (sh *strictHandler) RenameDepartment(ctx echo.Context, id DepartmentID) error {
+	var request RenameDepartmentRequestObject
+
+	request.ID = id
+
+	var body RenameDepartmentJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameDepartment(ctx.Request().Context(), request.(RenameDepartmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameDepartment")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenameDepartmentResponseObject); ok {
+		return validResponse.VisitRenameDepartmentResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -37,7 +37,10 @@ type fixture struct {
 	keys      *commands.Keys
 	prices    *commands.Prices
 	routing   *commands.Routing
-	writes    *commands.Writes
+
+	departments *commands.Departments
+	settings    *commands.CostSettings
+	writes      *commands.Writes
 }
 
 const tenant = "acme"
@@ -67,6 +70,8 @@ func newFixture() *fixture {
 	f.keys = &commands.Keys{Handler: handler, Reads: reads}
 	f.prices = &commands.Prices{Handler: handler, Reads: reads, Show: readapi.PriceOf}
 	f.routing = &commands.Routing{Handler: handler, Reads: reads}
+	f.departments = &commands.Departments{Handler: handler, Reads: reads}
+	f.settings = &commands.CostSettings{Handler: handler, Secrets: kept, Reads: reads, CheckURL: func(string) string { return "" }}
 	f.writes = &commands.Writes{
 		Repeats: &commands.Repeats{Log: f.store, Key: []byte("fingerprints")}, Refusals: &commands.Refusals{Handler: handler}, Reads: reads,
 	}

@@ -18,8 +18,9 @@ type RouteRequest struct {
 	Messages json.RawMessage
 	Model    string
 	// Needs are names of capabilities.
-	Needs        []string
-	DepartmentID string
+	Needs []string
+	// DepartmentID is the department that the request names, ClaimedDepartment that of the caller's token, which comes first.
+	DepartmentID, ClaimedDepartment string
 	// MaxCostPer1k is the most that 1,000 input tokens may cost, MaxLatencyMS the longest median time to the first token;
 	// nil is no bound.
 	MaxCostPer1k *domain.Amount
@@ -47,6 +48,9 @@ func (r *Routes) TryRoute(ctx context.Context, request api.TryRouteRequestObject
 	if err != nil {
 		return nil, err
 	}
+	if wanted.DepartmentID == "" { // a dry run may ask for anybody's sake
+		wanted.DepartmentID = httpx.From(ctx).Principal.Department
+	}
 	decision, err := r.Plane.Try(ctx, httpx.From(ctx).Principal.Tenant, wanted)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // an httpx.Error is the answer
@@ -60,6 +64,7 @@ func (r *Routes) Route(ctx context.Context, request api.RouteRequestObject) (api
 	if err != nil {
 		return nil, err
 	}
+	wanted.ClaimedDepartment = httpx.From(ctx).Principal.Department
 	caller := callerOf(ctx)
 	var known api.Routed
 	answered := withAnswer(ctx, func(events []eventstore.Recorded) ([]byte, error) {

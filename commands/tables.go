@@ -10,6 +10,8 @@ func tablesOf(path string) []string {
 		"/api/v1/router/fallback":  routingTables,
 		"/api/v1/keys":             keyTables,
 		"/api/v1/cost/pricing":     priceTables,
+		"/api/v1/departments":      departmentTables,
+		budgetPath:                 budgetTables,
 	} {
 		if strings.HasPrefix(path, prefix) {
 			return projections

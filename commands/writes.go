@@ -3,11 +3,14 @@ package commands
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/costsettings"
+	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/internal/httpx"
 )
 
@@ -61,6 +64,12 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 	if resourceType, id = routingResource(refused.Request); resourceType != "" {
 		return resourceType, id
 	}
+	if id = refused.PathParams["id"]; strings.HasPrefix(refused.Request.Path, departmentsPath) && wasFound(refused) && departments.ValidID(id) {
+		return "department", id
+	}
+	if strings.HasPrefix(refused.Request.Path, budgetPath) {
+		return "budget", budgetID(refused.PathParams)
+	}
 	for _, route := range []struct {
 		prefix, resourceType, parameter string
 		isID                            func(string) bool
@@ -68,6 +77,9 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 		{"/api/v1/router/providers", "provider", "id", isUUID},
 		{"/api/v1/keys", "key", "id", isUUID},
 		{"/api/v1/cost/pricing", "pricebook", "id", isUUID},
+		{"/api/v1/cost/settings", costsettings.Stream, "id", isUUID},
+		{departmentsPath, "department", "id", isUUID},
+		{"/api/v1/cost/reprice", "repricing", "id", isUUID},
 		{"/api/v1/jobs", "job", "id", isUUID},
 		{"/api/v1/projections", "projection", "name", isProjectionName},
 	} {
@@ -80,6 +92,15 @@ func resourceOf(refused httpx.Refused) (resourceType, id string) {
 		return route.resourceType, id
 	}
 	return "", ""
+}
+
+// departmentsPath begins the routes of departments, whose ids may be any word: one is only known to be an id once there was
+// such a department.
+const departmentsPath = "/api/v1/departments"
+
+// wasFound tells whether a write was refused for the state of what it was about.
+func wasFound(refused httpx.Refused) bool {
+	return refused.Answer.Status == http.StatusConflict || refused.Answer.Status == http.StatusPreconditionFailed
 }
 
 func isUUID(text string) bool { return uuid.Validate(text) == nil }

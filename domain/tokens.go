@@ -21,3 +21,11 @@ func (t Tokens) Completion() int64 { return t.Output + t.Reasoning }
 
 // Total is all of them.
 func (t Tokens) Total() int64 { return t.Prompt() + t.Completion() }
+
+// Plus is the sum of both, bucket by bucket.
+func (t Tokens) Plus(other Tokens) Tokens {
+	return Tokens{
+		Input: t.Input + other.Input, CacheRead: t.CacheRead + other.CacheRead, CacheWrite: t.CacheWrite + other.CacheWrite,
+		Output: t.Output + other.Output, Reasoning: t.Reasoning + other.Reasoning,
+	}
+}

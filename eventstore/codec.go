@@ -49,8 +49,12 @@ func Define[E Typed]() Definition {
 		},
 		reused: func() *reused {
 			event := new(E)
+			reset := func() { *event = zero }
+			if itself, ok := any(event).(interface{ Reset() }); ok {
+				reset = itself.Reset
+			}
 			return &reused{value: any(event).(Typed), decode: func(data []byte) error { //nolint:errcheck,forcetypeassert // a pointer has its value's methods
-				*event = zero
+				reset()
 				return decode(event, data)
 			}}
 		},
@@ -138,7 +142,8 @@ type reused struct {
 func (c *Codec) Decoder() *Decoder { return &Decoder{codec: c, values: map[string]*reused{}} }
 
 // Decode turns stored bytes into the payload's current form: a pointer, other than Codec.Decode's, to a value that the
-// next call may overwrite. What the value points to itself is not reused. It fails as Codec.Decode does.
+// next call may overwrite. What the value points to itself is not reused, unless its type has a method Reset, which then
+// makes it the zero value in the place of an assignment. It fails as Codec.Decode does.
 func (d *Decoder) Decode(eventType string, data []byte) (Typed, error) {
 	definition, data, err := d.codec.current(eventType, data)
 	if err != nil {

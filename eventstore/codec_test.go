@@ -190,3 +190,32 @@ func TestDecoderDecodesAsItsCodecDoes(t *testing.T) {
 		}
 	}
 }
+
+// kept keeps its memory when it is reset.
+type kept struct {
+	Rooms  []string `json:"rooms"`
+	resets int
+}
+
+func (kept) EventType() string { return "door.kept.v1" }
+
+func (k *kept) Reset() { k.Rooms, k.resets = k.Rooms[:0], k.resets+1 }
+
+func TestDecoderResetsWhatKnowsHow(t *testing.T) {
+	t.Parallel()
+	codec, err := eventstore.NewCodec(eventstore.Define[kept]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := codec.Decoder()
+	for i, data := range []string{`{"rooms":["a","b"]}`, `{}`, `{"rooms":["c"]}`} {
+		got, err := decoder.Decode("door.kept.v1", []byte(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"[a b]", "[]", "[c]"}[i]
+		if one := got.(*kept); fmt.Sprint(one.Rooms) != want || one.resets != i+1 {
+			t.Errorf("%s: %v after %d resets", data, one.Rooms, one.resets)
+		}
+	}
+}

@@ -22,3 +22,13 @@ func (s *Store) Having(ctx context.Context, tenant, eventType string, streams []
 	}
 	return having, nil
 }
+
+// Of returns the events of a type in any of the streams, in ascending order of position.
+func (s *Store) Of(ctx context.Context, tenant, eventType string, streams []string) ([]Recorded, error) {
+	events, err := s.query(ctx, tenant, `select `+columns+` from events
+		where tenant_id = $1 and stream = any($2) and type = $3 order by position`, tenant, streams, eventType)
+	if err != nil {
+		return nil, fmt.Errorf("read the %s of streams: %w", eventType, err)
+	}
+	return events, nil
+}

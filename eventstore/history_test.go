@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -69,6 +70,14 @@ var _ = Describe("The past of a chain", Ordered, func() {
 		Expect(store.Having(ctx, tenant, "t.even.v1", []string{"a-1", "b-1", "nowhere"})).To(Equal([]string{"b-1"}))
 		Expect(store.Having(ctx, newTenant(), "t.even.v1", []string{"b-1"})).To(BeEmpty())
 		Expect(store.Having(ctx, tenant, "t.even.v1", nil)).To(BeEmpty())
+
+		even, err := store.Of(ctx, tenant, "t.even.v1", []string{"b-1", "a-1", "nowhere"})
+		Expect(err).NotTo(HaveOccurred())
+		whole, err := store.Load(ctx, tenant, "b-1", 0)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(even).To(Equal(slices.DeleteFunc(whole, func(e eventstore.Recorded) bool { return e.Type != "t.even.v1" })))
+		Expect(even).NotTo(BeEmpty())
+		Expect(store.Of(ctx, newTenant(), "t.even.v1", []string{"b-1"})).To(BeEmpty())
 	})
 
 	It("has the last event of a type", func(ctx context.Context) {

@@ -28,7 +28,9 @@ revoke all on function rebuild_table(text) from public;
 
 select rebuild_table(name) from unnest(array[
   'model_providers', 'provider_health', 'provider_health_history', 'provider_health_slots', 'provider_breakers',
-  'routing_rulesets', 'routing_rules', 'fallback_chains', 'api_keys', 'api_key_spend', 'price_overrides', 'alerts', 'audit_index'
+  'routing_rulesets', 'routing_rules', 'fallback_chains', 'api_keys', 'api_key_spend', 'price_overrides', 'alerts', 'audit_index',
+  'token_ledger', 'cost_daily', 'cost_executions', 'cost_adjustments', 'cost_adjusted_days', 'cost_settings', 'budgets',
+  'departments', 'department_names'
 ]) as t(name);
 
 -- What is being rebuilt; a handful of rows.

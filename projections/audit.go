@@ -9,6 +9,7 @@ import (
 
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/departments"
 )
 
 // AuditIndexName is the name of the projection that the audit list is searched by.
@@ -126,8 +127,12 @@ func (r *auditRows) add(event *Event) {
 	r.searches = append(r.searches, searchText(event, action, actor, telemetry))
 }
 
-// resourceOf splits a stream "<noun>-<uuid>"; a stream that is not of that form is a noun without an id.
+// resourceOf splits a stream "<noun>-<uuid>", or one of a department, whose id may be any word; a stream that is not of that
+// form is a noun without an id.
 func resourceOf(stream string) (noun, id string) {
+	if id, is := strings.CutPrefix(stream, departments.StreamPrefix); is {
+		return "department", id
+	}
 	const uuidLength = 36
 	at := len(stream) - uuidLength - 1
 	if at < 1 || stream[at] != '-' || uuid.Validate(stream[at+1:]) != nil {

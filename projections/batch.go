@@ -127,7 +127,9 @@ func (b *batch) run(ctx context.Context) (saw checkpoint, w *window, err error) 
 	}
 	defer conn.Release()
 	defer endTransaction(ctx, conn)
-	teachNumerics(conn.Conn().TypeMap())
+	if err := teach(ctx, conn.Conn(), b.projection.Projector); err != nil {
+		return saw, nil, err
+	}
 	saw, w, err = b.open(ctx, conn)
 	if err != nil || w == nil || (w.len() == 0 && b.swap == nil) {
 		return saw, w, err

@@ -67,7 +67,9 @@ func (r *Runner) Diff(ctx context.Context, projection, tenant string, found func
 		return Comparison{}, fmt.Errorf("connect: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	teachNumerics(conn.TypeMap())
+	if err := teach(ctx, conn, p.Projector); err != nil {
+		return Comparison{}, err
+	}
 	d := &differ{conn: conn, projection: p, tenant: tenant, config: r.config, at: genesis(tenant)}
 	told, err := d.run(ctx, found)
 	if err != nil {

@@ -6,8 +6,11 @@ import (
 	"github.com/archonhq/archon/domain/providers"
 )
 
-// TeachNumerics is what the runner does with its connections.
-var TeachNumerics = teachNumerics
+// Teach is what the runner does with its connections.
+var Teach = teach
+
+// RecordsIn is how many rows an argument of a statement has.
+func RecordsIn(argument any) int { return argument.(*records).count }
 
 // Pointer is a payload as folds take it.
 var Pointer = pointer

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/usage"
 )
 
@@ -32,7 +33,9 @@ func (KeySpend) Tables() []string {
 }
 
 // Handles implements Projector.
-func (KeySpend) Handles() []string { return []string{usage.Recorded{}.EventType()} }
+func (KeySpend) Handles() []string {
+	return []string{usage.Recorded{}.EventType(), costs.CallRepriced{}.EventType()}
+}
 
 // spending is what a batch's calls of one key come to.
 type spending struct {
@@ -46,15 +49,17 @@ type spending struct {
 func (KeySpend) Project(events []Event, out *Statements) error {
 	byKey := map[string]*spending{}
 	for i := range events {
+		if repriced, is := events[i].Payload.(costs.CallRepriced); is {
+			if repriced.KeyID != "" { // it has been used before, by the call itself
+				spendingOf(byKey, repriced.KeyID, &events[i]).spent += repriced.Difference
+			}
+			continue
+		}
 		recorded, ok := events[i].Payload.(usage.Recorded)
 		if !ok || recorded.KeyID == "" || recorded.Outcome == usage.Refused {
 			continue
 		}
-		one, found := byKey[recorded.KeyID]
-		if !found {
-			one = &spending{key: recorded.KeyID, first: events[i].Time()}
-			byKey[recorded.KeyID] = one
-		}
+		one := spendingOf(byKey, recorded.KeyID, &events[i])
 		if recorded.CostUSD != "" {
 			cost, err := domain.ParseAmount(recorded.CostUSD, domain.AmountPlaces)
 			if err != nil {
@@ -69,6 +74,16 @@ func (KeySpend) Project(events []Event, out *Statements) error {
 		return nil
 	}
 	return writeSpending(events[0].Tenant, byKey, out)
+}
+
+// spendingOf is the spending of a key in the batch.
+func spendingOf(byKey map[string]*spending, key string, event *Event) *spending {
+	one, found := byKey[key]
+	if !found {
+		one = &spending{key: key, first: event.Time()}
+		byKey[key] = one
+	}
+	return one
 }
 
 func writeSpending(tenant string, byKey map[string]*spending, out *Statements) error {
@@ -89,6 +104,6 @@ func writeSpending(tenant string, byKey map[string]*spending, out *Statements) e
 	out.Exec(`insert into api_key_spend as s (tenant_id, key_id, spent_usd, calls, last_used_at, created_at)
 		select $1, u.* from unnest($2::uuid[], $3::numeric[], $4::bigint[], $5::timestamptz[], $6::timestamptz[]) as u(key_id, spent, calls, last, first)
 		on conflict (tenant_id, key_id) do update set spent_usd = s.spent_usd + excluded.spent_usd, calls = s.calls + excluded.calls,
-			last_used_at = excluded.last_used_at`, tenant, ids, spent, calls, last, first)
+			last_used_at = greatest(s.last_used_at, excluded.last_used_at)`, tenant, ids, spent, calls, last, first)
 	return nil
 }

@@ -63,7 +63,7 @@ var _ = Describe("the health tables", Label("postgres"), func() {
 			numbers := projections.Numerics(&left, &right, &providers.Histogram{})
 			var sum, first, none string
 			Expect(pgx.BeginFunc(ctx, b.worker, func(tx pgx.Tx) error {
-				projections.TeachNumerics(tx.Conn().TypeMap())
+				Expect(projections.Teach(ctx, tx.Conn(), projections.Providers{})).To(Succeed())
 				return tx.QueryRow(ctx, `select (n[1] + n[2])::text, n[1]::text, n[3]::text from (select $1::numeric[] as n) as given`, numbers).Scan(&sum, &first, &none)
 			})).To(Succeed())
 			Expect(providers.FromNumber(first)).To(Equal(left))

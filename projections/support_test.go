@@ -292,7 +292,7 @@ func (b *bench) inBatches(ctx context.Context, tenant string, log []projections.
 			if _, err := tx.Exec(ctx, `select set_config('app.tenant_id', $1, true)`, tenant); err != nil {
 				return err //nolint:wrapcheck // a test
 			}
-			projections.TeachNumerics(tx.Conn().TypeMap())
+			Expect(projections.Teach(ctx, tx.Conn(), projections.Ledger{})).To(Succeed())
 			for sql, args := range out.All() {
 				if _, err := tx.Exec(ctx, sql, args...); err != nil {
 					return err //nolint:wrapcheck // a test

@@ -1,6 +1,7 @@
 package reactions
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -35,6 +36,9 @@ type Job struct {
 	CorrelationID, CausationID string
 	// RunAfter is when it is due; the zero time is at once.
 	RunAfter time.Time
+	// Attempt counts, from 1, how often the job was taken since it was enqueued, or since an operator retried it; a node that
+	// died over it counts too. It is 0 in a job that is not being done.
+	Attempt int
 }
 
 // NewJob is the job that an event asks for on a topic.
@@ -72,4 +76,33 @@ func (j Job) Enqueue(out *projections.Statements) error {
 	out.Exec(`insert into jobs (tenant_id, uuid, topic, payload, metadata, run_after) values ($1, $2, $3, $4, $5, coalesce($6, now()))
 		on conflict do nothing`, j.Tenant, j.ID, j.Topic, []byte(j.Payload), metadata, due)
 	return nil
+}
+
+// enqueueEach enqueues a job on a topic for each event with a payload of type E; wanted is what the handler is told.
+func enqueueEach[E any](events []projections.Event, out *projections.Statements, topic string, wanted func(payload E) any) error {
+	for i := range events {
+		payload, ok := events[i].Payload.(E)
+		if !ok {
+			continue
+		}
+		job, err := NewJob(&events[i], topic, wanted(payload))
+		if err != nil {
+			return err
+		}
+		if err := job.Enqueue(out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reading is a handler that is given a job's payload, decoded.
+func reading[P any](do func(ctx context.Context, job Job, payload P) error) func(context.Context, Job) error {
+	return func(ctx context.Context, job Job) error {
+		var payload P
+		if err := json.Unmarshal(job.Payload, &payload); err != nil {
+			return fmt.Errorf("read the job: %w", err)
+		}
+		return do(ctx, job, payload)
+	}
 }

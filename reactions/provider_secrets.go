@@ -33,20 +33,7 @@ type removeSecret struct {
 
 // Project implements projections.Projector.
 func (SecretRemoval) Project(events []projections.Event, out *projections.Statements) error {
-	for i := range events {
-		deleted, ok := events[i].Payload.(providers.Deleted)
-		if !ok {
-			continue
-		}
-		job, err := NewJob(&events[i], RemoveSecretTopic, removeSecret{ProviderID: deleted.ProviderID})
-		if err != nil {
-			return err
-		}
-		if err := job.Enqueue(out); err != nil {
-			return err
-		}
-	}
-	return nil
+	return enqueueEach(events, out, RemoveSecretTopic, func(payload providers.Deleted) any { return removeSecret{ProviderID: payload.ProviderID} })
 }
 
 // RemoveSecrets does the jobs of SecretRemoval with the use case that it is given.

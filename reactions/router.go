@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,17 +82,31 @@ func NewRouter(pool *pgxpool.Pool, config RouterConfig) (*Router, error) {
 	return r, nil
 }
 
-// Handle makes handler do the jobs of a topic. handler runs outside any transaction and may be given a job more than once.
+// Handle makes handler do the jobs of a topic, one at a time. handler runs outside any transaction and may be given a job more
+// than once. It may return [Later] or [Final].
 func (r *Router) Handle(topic string, handler func(ctx context.Context, job Job) error) {
-	r.router.AddConsumerHandler(topic, topic, r.subscriber, func(m *message.Message) error {
+	r.handle(topic, topic, handler)
+}
+
+// HandleMany is Handle for jobs that take long: so many of them at a time.
+func (r *Router) HandleMany(topic string, atOnce int, handler func(ctx context.Context, job Job) error) {
+	for i := range atOnce {
+		r.handle(topic+" "+strconv.Itoa(i+1), topic, handler)
+	}
+}
+
+func (r *Router) handle(name, topic string, handler func(ctx context.Context, job Job) error) {
+	r.router.AddConsumerHandler(name, topic, r.subscriber, func(m *message.Message) error {
 		id, err := uuid.Parse(m.UUID)
 		if err != nil {
 			return fmt.Errorf("job id: %w", err)
 		}
-		return handler(m.Context(), Job{
+		held, _ := leaseOf(m.Context())
+		err = handler(m.Context(), Job{
 			Tenant: m.Metadata.Get(metadataTenant), ID: id, Topic: topic, Payload: json.RawMessage(m.Payload),
-			CorrelationID: m.Metadata.Get(metadataCorrelation), CausationID: m.Metadata.Get(metadataCausation),
+			CorrelationID: m.Metadata.Get(metadataCorrelation), CausationID: m.Metadata.Get(metadataCausation), Attempt: held.attempt,
 		})
+		return r.settled(m.Context(), topic, err)
 	})
 }
 
@@ -144,21 +159,9 @@ var errNoLease = errors.New("a failed job is not held by this node any more")
 // Publish implements message.Publisher.
 func (f failures) Publish(_ string, messages ...*message.Message) error {
 	for _, m := range messages {
-		job, held := leaseOf(m.Context())
-		if !held {
-			return errNoLease
-		}
 		reason, _, _ := strings.Cut(m.Metadata.Get(middleware.ReasonForPoisonedKey), "\n") // a panic's stack trace is for the log
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.Context()), settleTimeout)
-		tag, err := f.router.pool.Exec(ctx, `update jobs set status = 'failed', finished_at = now(), last_error = left($4, $5)
-			where tenant_id = $1 and uuid = $2 and lock_token = $3 and status = 'pending'`, job.tenant, job.id, job.token, reason, maxErrorBytes)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("mark a job as failed: %w", err)
-		}
-		if tag.RowsAffected() == 1 {
-			f.router.config.Log.ErrorContext(ctx, "a job has failed and waits for an operator",
-				slog.String("topic", message.SubscribeTopicFromCtx(m.Context())), slog.String("tenant", job.tenant), slog.String("job", m.UUID), slog.String("error", reason))
+		if err := f.router.fail(m.Context(), message.SubscribeTopicFromCtx(m.Context()), reason); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +90,49 @@ var _ = Describe("Jobs", Label("postgres"), func() {
 			return record.Status
 		}
 	}
+
+	It("are put off where a handler says so, while others of their topic go on, and count their attempts", func() {
+		errLater := errors.New("not yet")
+		first, second := enqueue("acme", 1, "patient"), enqueue("acme", 2, "quick")
+		var mu sync.Mutex
+		var order []string
+		run(func(_ context.Context, job reactions.Job) error {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, fmt.Sprint(string(job.Payload), job.Attempt))
+			if job.ID == first && job.Attempt < 3 {
+				return &reactions.Later{After: 300 * time.Millisecond, Cause: errLater}
+			}
+			return nil
+		})
+		Eventually(status("acme", second)).WithTimeout(patience).Should(Equal(reactions.Done))
+		Eventually(status("acme", first)).WithTimeout(patience).Should(Equal(reactions.Done))
+		mu.Lock()
+		defer mu.Unlock()
+		Expect(order).To(HaveExactElements(`"patient"1`, `"quick"1`, `"patient"2`, `"patient"3`))
+		record, err := jobs.Get(context.Background(), "acme", first)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(record).To(And(HaveField("Attempts", 3), HaveField("Error", "not yet")))
+	})
+
+	It("fail at once where a handler says so, and begin to count anew when an operator retries them", func() {
+		id := enqueue("acme", 1, "hopeless")
+		var attempts atomic.Int32
+		var last atomic.Int32
+		run(func(_ context.Context, job reactions.Job) error {
+			attempts.Add(1)
+			last.Store(int32(job.Attempt))
+			return &reactions.Final{Cause: errors.New("never")}
+		})
+		Eventually(status("acme", id)).WithTimeout(patience).Should(Equal(reactions.Failed))
+		Expect(attempts.Load()).To(BeEquivalentTo(1))
+		record, err := jobs.Retry(context.Background(), "acme", id)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(record.Error).To(Equal("never"))
+		Eventually(attempts.Load).WithTimeout(patience).Should(BeEquivalentTo(2))
+		Expect(last.Load()).To(BeEquivalentTo(1))
+		Eventually(status("acme", id)).WithTimeout(patience).Should(Equal(reactions.Failed))
+	})
 
 	It("are one however often an event asks for them, and end in a command whose id is always the same", func() {
 		first, err := reactions.NewJob(event("acme", 7), topic, nil)

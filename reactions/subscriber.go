@@ -113,6 +113,7 @@ type taken struct {
 	token    uuid.UUID
 	payload  []byte
 	metadata message.Metadata
+	attempt  int
 }
 
 func (s *Subscriber) consume(ctx context.Context, topic string, out chan<- *message.Message) {
@@ -141,7 +142,7 @@ func (s *Subscriber) take(ctx context.Context, topic string) (job taken, found b
 		where (tenant_id, uuid, topic) = (select tenant_id, uuid, topic from jobs
 			where topic = $1 and status = 'pending' and run_after <= now() and (locked_until is null or locked_until < now())
 			order by run_after, id limit 1 for update skip locked)
-		returning tenant_id, uuid, payload, metadata`, topic, job.token, s.lease.Seconds()).Scan(&job.tenant, &job.id, &job.payload, &metadata)
+		returning tenant_id, uuid, payload, metadata, attempts`, topic, job.token, s.lease.Seconds()).Scan(&job.tenant, &job.id, &job.payload, &metadata, &job.attempt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return job, false, nil

@@ -2,6 +2,7 @@ package reactions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -20,12 +21,14 @@ const (
 	orphanAge = time.Hour
 	// jobsKept is how long a job that has ended stays in the list.
 	jobsKept = 30 * 24 * time.Hour
+	// monthsAhead is for how long from now the ledger has a partition for every month.
+	monthsAhead = 12
 	// sweepLock is the advisory lock that keeps two nodes from sweeping at once.
 	sweepLock = 0x73_7765_6570 // "sweep"
 )
 
 // Sweeper removes what crashes leave behind, secrets of providers whose registration never came to an event, and what need
-// not be kept any longer: expired commands and finished jobs.
+// not be kept any longer: expired commands and finished jobs. It also makes the ledger's partitions for the months to come.
 type Sweeper struct {
 	// Pool's sessions run as archon_worker.
 	Pool    *pgxpool.Pool
@@ -52,6 +55,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 // Sweep sweeps once, unless another node is at it.
 func (s *Sweeper) Sweep(ctx context.Context) error {
+	prepared := s.prepareMonths(ctx)
 	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
 		var mine bool
 		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(sweepLock)).Scan(&mine); err != nil || !mine {
@@ -65,8 +69,27 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		}
 		return s.sweepSecrets(ctx)
 	})
-	if err != nil {
+	if err := errors.Join(prepared, err); err != nil {
 		return fmt.Errorf("sweep: %w", err)
+	}
+	return nil
+}
+
+// prepareMonths makes the ledger's partitions for the months to come, in a transaction of its own, for it locks the ledger
+// while it makes one. It gives up soon where somebody uses the ledger for long, since everybody else would wait behind it;
+// the next sweep tries again, with months to spare.
+func (s *Sweeper) prepareMonths(ctx context.Context) error {
+	const format = "2006-01-02"
+	now := s.Now().UTC()
+	err := pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local lock_timeout = '2s'`); err != nil {
+			return err //nolint:wrapcheck // wrapped below
+		}
+		_, err := tx.Exec(ctx, `select ledger_months($1, $2)`, now.Format(format), now.AddDate(0, monthsAhead, 0).Format(format))
+		return err //nolint:wrapcheck // wrapped below
+	})
+	if err != nil {
+		return fmt.Errorf("make the ledger's partitions: %w", err)
 	}
 	return nil
 }

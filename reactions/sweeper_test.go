@@ -104,6 +104,16 @@ var _ = Describe("the sweeper", Label("postgres"), func() {
 		Expect(commands(ctx)).To(Equal(1))
 	})
 
+	It("makes the ledger's partitions for a year to come", func(ctx context.Context) {
+		Expect(sweeper.Sweep(ctx)).To(Succeed())
+		var months []string
+		Expect(owner.QueryRow(ctx, `select array_agg(relname::text order by relname) from pg_class
+			where relname between 'token_ledger_2028_01' and 'token_ledger_9999_12' and relkind = 'r'`).Scan(&months)).To(Succeed())
+		Expect(months).To(HaveLen(13))
+		Expect(months[0]).To(Equal("token_ledger_2030_01"))
+		Expect(months[12]).To(Equal("token_ledger_2031_01"))
+	})
+
 	It("leaves the work to the node that is at it", func(ctx context.Context) {
 		command(ctx, "-1 second")
 		orphan := secret(ctx, "acme", 2*time.Hour)

@@ -76,6 +76,23 @@ func (a *Alerts) OpenSubjects(ctx context.Context, tenant string, kind alerts.Ki
 	return subjects, err
 }
 
+// OpenAlert is an alert that is open.
+type OpenAlert struct {
+	Kind    string
+	Subject string
+	Details json.RawMessage
+}
+
+// Open lists a tenant's open alerts of some kinds.
+func (a *Alerts) Open(ctx context.Context, tenant string, kinds ...alerts.Kind) ([]OpenAlert, error) {
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
+	}
+	return query[OpenAlert](ctx, a.Database, tenant,
+		`select kind, subject, details from alerts where tenant_id = $1 and kind = any($2) and resolved_at is null order by created_at, id`, names)
+}
+
 func (r *alertRow) alert() api.Alert {
 	status := api.AlertStatusOpen
 	if r.ResolvedAt != nil {

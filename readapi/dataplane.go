@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/providers"
 )
@@ -132,4 +133,17 @@ func (d *DataPlane) SpentBy(ctx context.Context, tenant, keyID string) (spent do
 		return 0, 0, fmt.Errorf("read what a key has spent: %w", err)
 	}
 	return spent, rows[0].Position, nil
+}
+
+// PeriodSpend is what a subject of budgets has spent in a period as far as the ledger shows, and the position of the log up to which
+// it does, both of one moment. What is beyond the largest amount is that.
+func (d *DataPlane) PeriodSpend(ctx context.Context, tenant string, subject budgets.Subject, window budgets.Window) (spent domain.Amount, position int64, err error) {
+	rows, err := query[spentRow](ctx, d.Providers.Database, tenant, `select
+		coalesce((select spent_usd from budget_spend($1, $2, $3, null, $4, $5)), 0)::numeric(30, 10)::text as spent,
+		coalesce((select max(position) from projection_checkpoints where tenant_id = $1 and projection = 'ledger' and status in ('live', 'rebuilding')), 0) as position`,
+		window.Start, window.End, string(subject.Level), subject.ID)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read what has been spent in a period: %w", err)
+	}
+	return usdSum(rows[0].Spent).amount(), rows[0].Position, nil
 }

@@ -78,7 +78,7 @@ var _ = Describe("operations", func() {
 		// What reads no projected table: the log itself, the program's own state, the token, constants.
 		none := []string{
 			"getMe", "getCredentialSchemas", "verifyAudit", "listProjections", "listJobs", "getHealth", "getLiveness", "getMetrics", "getOpenAPI", "getDocs",
-			"listModels", "getModel",
+			"listModels", "getModel", "getCostSettings", "getRepricing",
 		}
 		seen := 0
 		for path, item := range document.Paths.Map() {
@@ -93,7 +93,7 @@ var _ = Describe("operations", func() {
 				Expect(tables).NotTo(BeEmpty(), path)
 			}
 			for _, table := range tables {
-				Expect(table).To(BeElementOf("providers", "keys", "prices", "routing", "alerts", "breakers", "audit_index"), path)
+				Expect(table).To(BeElementOf("providers", "keys", "prices", "routing", "alerts", "breakers", "audit_index", "ledger", "departments", "budgets"), path)
 			}
 		}
 		Expect(seen).To(BeNumerically(">=", len(none)+6))

@@ -44,16 +44,18 @@ const tenant, other = "acme", "globex"
 
 // fixture is a log, the projections of it, and what reads them.
 type fixture struct {
-	app, owner *pgxpool.Pool
-	store      *eventstore.Store
-	runner     *projections.Runner
-	providers  *readapi.Providers
-	audit      *readapi.Audit
-	keys       *readapi.Keys
-	prices     *readapi.Prices
-	routing    *readapi.Routing
-	alerts     *readapi.Alerts
-	now        time.Time
+	app, owner  *pgxpool.Pool
+	store       *eventstore.Store
+	runner      *projections.Runner
+	providers   *readapi.Providers
+	audit       *readapi.Audit
+	keys        *readapi.Keys
+	prices      *readapi.Prices
+	routing     *readapi.Routing
+	alerts      *readapi.Alerts
+	costs       *readapi.Costs
+	departments *readapi.Departments
+	now         time.Time
 }
 
 // history is the event store with a codec.
@@ -80,7 +82,7 @@ func newFixture(ctx context.Context) *fixture {
 	f.store = eventstore.New(f.app, eventstore.Config{})
 	DeferCleanup(f.store.Close)
 	f.runner, err = projections.NewRunner(open("archon_worker"), eventcodec.New(), projections.Config{}, projections.Providers{}, projections.Keys{},
-		projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.Breakers{}, projections.KeySpend{}, projections.AuditIndex{})
+		projections.Prices{}, projections.Routing{}, projections.Alerts{}, projections.Breakers{}, projections.KeySpend{}, projections.AuditIndex{}, projections.Ledger{}, projections.Departments{}, projections.Budgets{})
 	Expect(err).NotTo(HaveOccurred())
 	database := readapi.Database{Pool: f.app}
 	f.providers = &readapi.Providers{
@@ -91,6 +93,11 @@ func newFixture(ctx context.Context) *fixture {
 	f.prices = &readapi.Prices{Database: database, Now: func() time.Time { return f.now }}
 	f.routing = &readapi.Routing{Database: database, History: history{f.store, eventcodec.New()}}
 	f.alerts = &readapi.Alerts{Database: database}
+	f.costs = &readapi.Costs{Database: database, History: history{f.store, eventcodec.New()}, Now: func() time.Time { return f.now }}
+	f.departments = &readapi.Departments{Database: database, History: history{f.store, eventcodec.New()}}
+	f.costs.Budgets = &readapi.Budgets{
+		Database: database, History: f.costs.History, Now: f.costs.Now, TimeZone: func(context.Context, string) (*time.Location, error) { return time.UTC, nil },
+	}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }
@@ -140,7 +147,7 @@ func (f *fixture) project(ctx context.Context, of string) {
 	head, err := f.store.Head(ctx, of)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(f.runner.Wait(ctx, of, head.Position, projections.ProvidersName, projections.KeysName, projections.PricesName, projections.RoutingName,
-		projections.AlertsName, projections.BreakersName, projections.KeySpendName, projections.AuditIndexName)).To(Succeed())
+		projections.AlertsName, projections.BreakersName, projections.KeySpendName, projections.AuditIndexName, projections.LedgerName, projections.DepartmentsName, projections.BudgetsName)).To(Succeed())
 }
 
 // register adds a provider and returns its id.

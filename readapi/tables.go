@@ -15,6 +15,16 @@ func TablesOf(operation string) []string {
 		return []string{"routing"}
 	case "listAlerts":
 		return []string{"alerts"}
+	case "getCostDashboard":
+		return []string{"ledger", "providers", "departments", "budgets"}
+	case "getCostBreakdown", "exportCosts":
+		return []string{"ledger", "providers", "departments"}
+	case "listDepartments", "getDepartment":
+		return []string{"departments"}
+	case "listBudgets", "getBudget", "getDepartmentBudget":
+		return []string{"budgets", "ledger", "departments", "alerts"}
+	case "getCostForecast":
+		return []string{"ledger"}
 	case "listAudit":
 		return []string{"audit_index"}
 	}

@@ -17,10 +17,13 @@ const (
 	UnpricedModel Kind = "unpriced_model"
 	// DeadCredentials are credentials that the provider refuses, so that it is left alone.
 	DeadCredentials Kind = "dead_credentials"
+	// BudgetWarning is a budget that has been spent up to its warn threshold, BudgetExhausted one that refuses calls.
+	BudgetWarning   Kind = "budget_warning"
+	BudgetExhausted Kind = "budget_exhausted"
 )
 
 // Kinds lists the kinds of alert.
-func Kinds() []Kind { return []Kind{UnpricedModel, DeadCredentials} }
+func Kinds() []Kind { return []Kind{UnpricedModel, DeadCredentials, BudgetWarning, BudgetExhausted} }
 
 // Bounds of an alert's texts.
 const (

@@ -3,6 +3,8 @@ package prices
 import (
 	"slices"
 	"time"
+
+	"github.com/archonhq/archon/domain"
 )
 
 // Book is every price that a tenant's calls may have: the list that comes with the program, and the tenant's overrides. The
@@ -36,6 +38,15 @@ func (b Book) At(providerType, model string, at time.Time) (Price, bool) {
 		return Price{ProviderType: providerType, Model: model, Source: Free}, true
 	}
 	return Price{}, false
+}
+
+// Charge is what tokens of a model that a call began to consume at a moment cost, and the price that this is by. It is how a call
+// is priced, by the data plane as well as later; found is false where the model has no price.
+func (b Book) Charge(providerType, model string, at time.Time, tokens domain.Tokens) (price Price, cost Amount, found bool) {
+	if price, found = b.At(providerType, model, at); found {
+		cost = price.Cost(tokens)
+	}
+	return price, cost, found
 }
 
 // IsCurrent tells whether a price of the book is what its model costs at a moment.

@@ -104,6 +104,11 @@ type Recorded struct {
 	LatencyUS    int64 `json:"latency_us"`
 	FirstTokenUS int64 `json:"first_token_us,omitempty"`
 
+	// RefusedBy is the budget that refused the call, such as department/research; BudgetUnchecked says that the budgets which the call
+	// counts in could not be asked, and were none that would have refused it.
+	RefusedBy       string `json:"refused_by,omitempty"`
+	BudgetUnchecked bool   `json:"budget_unchecked,omitempty"`
+
 	// Suppressed is how many refused calls of the tenant before this one are not in the log, because there were too many.
 	Suppressed int64 `json:"suppressed,omitempty"`
 }

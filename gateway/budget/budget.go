@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -29,14 +30,14 @@ var ErrAmount = errors.New("a budget's amounts are from 0 to " + MaxAmount.Strin
 
 // Exceeded says that a reservation does not fit. The call may be made cheaper, with a lower max_tokens.
 type Exceeded struct { //nolint:errname // reads as budget.Exceeded
-	// Level is the id of the level, Spent what is spent and held there.
-	Level        string
-	Spent, Limit Amount
+	// Level is the id of the level, Spent what is spent there, and Held what is set aside for calls under way.
+	Level              string
+	Spent, Held, Limit Amount
 }
 
 // Error implements error.
 func (e *Exceeded) Error() string {
-	return fmt.Sprintf("the budget %s is exhausted: %s of %s are spent or reserved", e.Level, e.Spent, e.Limit)
+	return fmt.Sprintf("the budget %s is exhausted: %s of %s are spent or reserved", e.Level, e.Spent+e.Held, e.Limit)
 }
 
 // Level is one of the budgets that a call counts in.
@@ -46,6 +47,12 @@ type Level struct {
 	Limit Amount
 	// WarnOnly lets calls through beyond the limit; they are named in Reservation.Over.
 	WarnOnly bool
+	// Generation is another one, within the tenant, whenever the budget has come to be, or come to be again. Calls may count in such a level that were not
+	// reserved on it: those that were under way then, or that a node let through which had not heard of it. While a generation is
+	// young the ledger is asked for them. Empty is a level that has been there for as long as there were calls to count in it. Began is when the
+	// first call could count in it, the start of its period.
+	Generation string
+	Began      time.Time
 	// Base reads from the ledger what is spent, and the position of the log up to which that is so: nothing recorded
 	// before the call may be missing. It is called when Redis does not know the level.
 	Base func(ctx context.Context) (spent Amount, position int64, err error)
@@ -69,11 +76,12 @@ type Budgets struct {
 	client *redis.Client
 	log    *slog.Logger
 	hold   time.Duration
+	young  nursery
 }
 
 // New makes Budgets over the client; a nil log discards.
 func New(client *redis.Client, log *slog.Logger) *Budgets {
-	return &Budgets{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler)), hold: Hold}
+	return &Budgets{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler)), hold: Hold, young: nursery{now: time.Now}}
 }
 
 // ledger is what Base said.
@@ -101,9 +109,12 @@ func (b *Budgets) Reserve(ctx context.Context, tenant string, levels []Level, am
 	if len(levels) == 0 {
 		return r, nil
 	}
-	reconciled, err := b.reserve(ctx, &r, amount, false)
-	if err == nil && reconciled {
-		_, err = b.reserve(ctx, &r, amount, true)
+	err := b.young.raise(ctx, b, tenant, levels)
+	if err == nil {
+		var reconciled bool
+		if reconciled, err = b.reserve(ctx, &r, amount, false); err == nil && reconciled {
+			_, err = b.reserve(ctx, &r, amount, true)
+		}
 	}
 	var exceeded *Exceeded
 	switch {
@@ -116,12 +127,12 @@ func (b *Budgets) Reserve(ctx context.Context, tenant string, levels []Level, am
 	if blocks {
 		return Reservation{}, ErrUnavailable
 	}
-	return Reservation{Unchecked: true}, nil
+	return Reservation{Unchecked: true, id: r.id, tenant: tenant, settled: r.settled}, nil
 }
 
 // reserve tries once; again says that the ledger has been asked for what lapsed. It returns true where it asked.
 func (b *Budgets) reserve(ctx context.Context, r *Reservation, amount Amount, again bool) (reconciled bool, err error) {
-	answer, err := b.run(ctx, reserveScript, r, []any{r.id, int64(amount), b.hold.Milliseconds()}, func(i int, l ledger) []any {
+	answer, err := b.run(ctx, reserveScript, r.tenant, r.levels, []any{r.id, int64(amount), b.hold.Milliseconds()}, func(i int, l ledger) []any {
 		blocks := "1"
 		if r.levels[i].WarnOnly {
 			blocks = "0"
@@ -135,9 +146,10 @@ func (b *Budgets) reserve(ctx context.Context, r *Reservation, amount Amount, ag
 		const index, spent, held, lapsed = 1, 2, 3, 4
 		level := r.levels[number(answer[index])-1]
 		if answer[lapsed] == "1" && !again {
-			return true, b.Reconcile(ctx, r.tenant, level)
+			_, err := b.Reconcile(ctx, r.tenant, level)
+			return true, err
 		}
-		return false, &Exceeded{Level: level.ID, Spent: Amount(number(answer[spent]) + number(answer[held])), Limit: level.Limit}
+		return false, &Exceeded{Level: level.ID, Spent: Amount(number(answer[spent])), Held: Amount(number(answer[held])), Limit: level.Limit}
 	}
 	r.epochs = answer[1 : 1+len(r.levels)]
 	for _, i := range answer[1+len(r.levels):] {
@@ -151,15 +163,15 @@ func number(text string) int64 {
 	return n
 }
 
-// run runs a script over the levels' keys, reading the ledger for those that Redis does not know.
-func (b *Budgets) run(ctx context.Context, script *redis.Script, r *Reservation, head []any, each func(i int, l ledger) []any) ([]string, error) {
-	keys, known := make([]string, len(r.levels)), make([]ledger, len(r.levels))
-	for i, level := range r.levels {
-		keys[i] = Key(r.tenant, level.ID)
+// run runs a script over the keys of levels, reading the ledger for those that Redis does not know.
+func (b *Budgets) run(ctx context.Context, script *redis.Script, tenant string, levels []Level, head []any, each func(i int, l ledger) []any) ([]string, error) {
+	keys, known := make([]string, len(levels)), make([]ledger, len(levels))
+	for i, level := range levels {
+		keys[i] = Key(tenant, level.ID)
 	}
-	for range 1 + 2*len(r.levels) {
+	for range 1 + 2*len(levels) {
 		args := append([]any{}, head...)
-		for i := range r.levels {
+		for i := range levels {
 			args = append(args, each(i, known[i])...)
 		}
 		answer, err := script.Run(ctx, b.client, keys, args...).StringSlice()
@@ -170,49 +182,81 @@ func (b *Budgets) run(ctx context.Context, script *redis.Script, r *Reservation,
 			return answer, nil
 		}
 		i := number(answer[1]) - 1
-		if known[i], err = r.levels[i].read(ctx); err != nil {
+		if known[i], err = levels[i].read(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return nil, errors.New("redis loses the budget's counters as fast as they are set")
 }
 
-// Settle puts what the call cost in the place of what was held for it. position is where the call is recorded in the log,
-// 0 where it is not. A second settlement does nothing. An error means that the reservation stays, and counts in full once
-// Hold is over, until the ledger says otherwise; the end of ctx does not keep it from being settled.
-func (b *Budgets) Settle(ctx context.Context, r Reservation, actual Amount, position int64) error {
-	if r.settled == nil || len(r.levels) == 0 {
-		return nil
+// Spending is what is spent on a level.
+type Spending struct {
+	Level string
+	Spent Amount
+}
+
+// Settle puts what the call cost in the place of what was held for it, and says what is spent on its levels by now, where that is
+// known. position
+// is where the call is recorded in the log, 0 where it is not. also are levels that the call counts in by now, where it was not
+// reserved on them: they came to be while it was under way. A second settlement does nothing. An error means that the
+// reservation stays, and counts in full once Hold is over, until the ledger says otherwise; the end of ctx does not keep it from
+// being settled.
+func (b *Budgets) Settle(ctx context.Context, r Reservation, actual Amount, position int64, also ...Level) ([]Spending, error) {
+	levels := slices.Concat(r.levels, also)
+	if r.settled == nil || len(levels) == 0 {
+		return nil, nil
 	}
 	if actual < 0 || actual > MaxAmount {
-		return ErrAmount
+		return nil, ErrAmount
 	}
 	if !r.settled.CompareAndSwap(false, true) {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	_, err := b.run(ctx, settleScript, &r, []any{r.id, int64(actual), position}, func(i int, l ledger) []any {
-		return []any{l.spent, l.position, r.epochs[i]}
+	answer, err := b.run(ctx, settleScript, r.tenant, levels, []any{r.id, int64(actual), position}, func(i int, l ledger) []any {
+		epoch := ""
+		if i < len(r.epochs) {
+			epoch = r.epochs[i]
+		}
+		return []any{l.spent, l.position, epoch}
 	})
 	if err != nil {
 		r.settled.Store(false)
+		return nil, err
 	}
-	return err
+	var spent []Spending
+	for i, level := range levels {
+		if sum := answer[1+i]; sum != "" {
+			spent = append(spent, Spending{Level: level.ID, Spent: Amount(number(sum))})
+		}
+	}
+	return spent, nil
 }
 
-// Reconcile asks the ledger what a level has spent, and strikes off the reservations that lapsed before.
-func (b *Budgets) Reconcile(ctx context.Context, tenant string, level Level) error {
+// Counts tells whether Redis counts anything on a level.
+func (b *Budgets) Counts(ctx context.Context, tenant, level string) (bool, error) {
+	found, err := b.client.Exists(ctx, Key(tenant, level)).Result()
+	if err != nil {
+		return false, fmt.Errorf("look for a budget's counter: %w", err)
+	}
+	return found > 0, nil
+}
+
+// Reconcile asks the ledger what a level has spent, and strikes off the reservations that lapsed before. It does nothing, and says
+// so, where something is settled at this moment that the ledger's sum may lack.
+func (b *Budgets) Reconcile(ctx context.Context, tenant string, level Level) (done bool, err error) {
 	asked, err := b.client.Time(ctx).Result()
 	if err != nil {
-		return fmt.Errorf("ask redis for the time: %w", err)
+		return false, fmt.Errorf("ask redis for the time: %w", err)
 	}
 	l, err := level.read(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := reconcileScript.Run(ctx, b.client, []string{Key(tenant, level.ID)}, l.spent, l.position, asked.UnixMilli()).Err(); err != nil {
-		return fmt.Errorf("run the budget's reconciliation: %w", err)
+	set, err := reconcileScript.Run(ctx, b.client, []string{Key(tenant, level.ID)}, l.spent, l.position, asked.UnixMilli()).Int()
+	if err != nil {
+		return false, fmt.Errorf("run the budget's reconciliation: %w", err)
 	}
-	return nil
+	return set == 1, nil
 }

@@ -67,7 +67,7 @@ func TestTwoHundredCallersDoNotOverspendAnAlmostEmptyBudget(t *testing.T) {
 					return
 				}
 				let.Add(1)
-				if err := nodes[i%2].Settle(t.Context(), r, 99, l.record(99)); err != nil {
+				if _, err := nodes[i%2].Settle(t.Context(), r, 99, l.record(99)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -127,7 +127,7 @@ func TestNoInterleavingExceedsTheLimit(t *testing.T) {
 					continue
 				}
 				for range 1 + random.IntN(2) {
-					if err := b.Settle(t.Context(), c.Reservation, c.cost, c.position); err != nil {
+					if _, err := b.Settle(t.Context(), c.Reservation, c.cost, c.position); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -141,7 +141,7 @@ func TestNoInterleavingExceedsTheLimit(t *testing.T) {
 			case what == 10 && len(open) == 0: // lost: nothing is on its way
 				server.FlushAll()
 			case what == 11 && random.IntN(5) == 0:
-				if err := b.Reconcile(t.Context(), "acme", level); err != nil {
+				if _, err := b.Reconcile(t.Context(), "acme", level); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -184,7 +184,7 @@ func TestWhatLapsedCountsInFullUntilTheLedgerSaysOtherwise(t *testing.T) {
 	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 90); err != nil {
 		t.Errorf("the ledger was not asked: %v", err)
 	}
-	if err := b.Settle(t.Context(), late, 7, l.record(7)); err != nil {
+	if _, err := b.Settle(t.Context(), late, 7, l.record(7)); err != nil {
 		t.Fatal(err)
 	}
 	<-time.After(20 * time.Millisecond)
@@ -211,10 +211,10 @@ func TestTheLedgerAndTheCountersCountNoCallTwiceAndForgetNone(t *testing.T) {
 		t.Errorf("sent again, and %d are held", held)
 	}
 	position := l.record(30)
-	if err := b.Reconcile(t.Context(), "acme", level); err != nil {
+	if _, err := b.Reconcile(t.Context(), "acme", level); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Settle(t.Context(), r, 30, position); err != nil {
+	if _, err := b.Settle(t.Context(), r, 30, position); err != nil {
 		t.Fatal(err)
 	}
 	if spent, held := numbers(t, client, "key:1"); spent != 30 || held != 0 {
@@ -227,11 +227,11 @@ func TestTheLedgerAndTheCountersCountNoCallTwiceAndForgetNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Settle(t.Context(), r, 5, l.record(5)); err != nil {
+	if _, err := b.Settle(t.Context(), r, 5, l.record(5)); err != nil {
 		t.Fatal(err)
 	}
 	level.Base = func(context.Context) (Amount, int64, error) { return stale, at, nil }
-	if err := b.Reconcile(t.Context(), "acme", level); err != nil {
+	if _, err := b.Reconcile(t.Context(), "acme", level); err != nil {
 		t.Fatal(err)
 	}
 	if spent, _ := numbers(t, client, "key:1"); spent != 35 {
@@ -248,10 +248,10 @@ func TestTheLargestBudgetOfAKeyIsHeldToTheNanoUSD(t *testing.T) {
 		t.Fatal(err)
 	}
 	var exceeded *Exceeded
-	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 2); !errors.As(err, &exceeded) || exceeded.Spent != level.Limit-1 {
+	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 2); !errors.As(err, &exceeded) || exceeded.Held != level.Limit-1 {
 		t.Errorf("a nano-USD too much: got %v", err)
 	}
-	if err := b.Settle(t.Context(), r, level.Limit-1, l.record(level.Limit-1)); err != nil {
+	if _, err := b.Settle(t.Context(), r, level.Limit-1, l.record(level.Limit-1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Reserve(t.Context(), "acme", []Level{level}, 1); err != nil {
@@ -279,13 +279,13 @@ func TestWithoutRedisWhatBlocksIsClosedAndWhatWarnsIsOpen(t *testing.T) {
 	if r, err := b.Reserve(t.Context(), "acme", []Level{warns}, 1); err != nil || !r.Unchecked {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if err := b.Settle(t.Context(), r, 1, 1); err == nil {
+	if _, err := b.Settle(t.Context(), r, 1, 1); err == nil {
 		t.Error("a settlement that was lost says nothing")
 	}
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Settle(t.Context(), r, 1, l.record(1)); err != nil {
+	if _, err := b.Settle(t.Context(), r, 1, l.record(1)); err != nil {
 		t.Errorf("it can't be tried again: %v", err)
 	}
 	if spent, held := numbers(t, client, "key:1"); spent != 1 || held != 0 {
@@ -304,7 +304,7 @@ func BenchmarkReserveSettle(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := budgets.Settle(context.Background(), r, 1, 0); err != nil {
+		if _, err := budgets.Settle(context.Background(), r, 1, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

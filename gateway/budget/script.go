@@ -9,8 +9,8 @@ import (
 
 // Key is the hash of a level: spent, held, base (the position of the log up to which the ledger's sum is in spent), due
 // (when the first reservation may be over), top (the highest position settled), epoch (changes when what was known is not
-// any more), a field r:<id> a reservation with its amount and its end, and x:<id> one that
-// is over with its amount and when it was found to be. One key a level, so that it is never lost in part.
+// any more), a field r:<id> a reservation with its amount and its end, x:<id> one that is over with its amount and when it was
+// found to be, and s:<id> a call that was settled without a reservation, and when. One key a level, so that it is never lost in part.
 func Key(tenant, level string) string { return "budget:{" + tenant + "}:" + level }
 
 // keep is how long Redis keeps a level that nobody uses; it is rebuilt from the ledger then.
@@ -44,6 +44,8 @@ local function load(key, spent, base)
         elseif l.due == 0 or ends < l.due then
           l.due = ends
         end
+      elseif string.sub(all[i], 1, 2) == 's:' and tonumber(all[i + 1]) + ` + strconv.FormatInt(Hold.Milliseconds(), 10) + ` <= now then
+        redis.call('HDEL', key, all[i])
       end
     end
   end
@@ -92,33 +94,44 @@ for _, i in ipairs(over) do out[#out + 1] = i end
 return out
 `)
 
-// settleScript takes ARGV id, actual, position, and spent, base and the reservation's epoch for each key. A reservation
-// that the level does not know was settled before; in another epoch it was lost, and counts unless the ledger has it.
+// settleScript may come twice too. It takes ARGV id, actual, position, and spent, base and the reservation's epoch for each key. A
+// reservation that the level does not know was settled before; in another epoch it was lost, and counts unless the ledger has it.
+// Where the epoch is empty there was no reservation: the call counts once likewise, if the level is known, and if it is
+// not, the ledger will have the call when it is asked. It answers with what is spent on each level, empty where that is
+// not known, or is too much since reservations have lapsed.
 //
 //nolint:gochecknoglobals // a constant
 var settleScript = redis.NewScript(lua + `
 local id, actual, position = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local all = {}
 for i, key in ipairs(KEYS) do
-  all[i] = load(key, ARGV[3 * i + 1], ARGV[3 * i + 2])
-  if not all[i] then return {'missing', int(i)} end
+  all[i] = load(key, ARGV[3 * i + 1], ARGV[3 * i + 2]) or false
+  if not all[i] and ARGV[3 * i + 3] ~= '' then return {'missing', int(i)} end
 end
+local out = {'ok'}
 for i, key in ipairs(KEYS) do
   local l = all[i]
-  local known = redis.call('HMGET', key, 'r:' .. id, 'x:' .. id, 'epoch', 'top')
-  local counts = known[3] ~= ARGV[3 * i + 3]
-  if known[1] then
-    l.held, counts = l.held - tonumber(string.match(known[1], '(%d+):')), true
-    redis.call('HDEL', key, 'r:' .. id)
-  elseif known[2] then
-    l.spent, counts = l.spent - tonumber(string.match(known[2], '(%d+):')), true
-    redis.call('HDEL', key, 'x:' .. id)
+  if l then
+    local known = redis.call('HMGET', key, 'r:' .. id, 'x:' .. id, 'epoch', 'top')
+    local counts = known[3] ~= ARGV[3 * i + 3]
+    if ARGV[3 * i + 3] == '' then
+      counts = redis.call('HSETNX', key, 's:' .. id, int(now)) == 1
+    elseif known[1] then
+      l.held, counts = l.held - tonumber(string.match(known[1], '(%d+):')), true
+      redis.call('HDEL', key, 'r:' .. id)
+    elseif known[2] then
+      l.spent, counts = l.spent - tonumber(string.match(known[2], '(%d+):')), true
+      redis.call('HDEL', key, 'x:' .. id)
+    end
+    if counts and (position == 0 or position > l.base) then l.spent = l.spent + actual end
+    redis.call('HSET', key, 'top', int(math.max(tonumber(known[4]), position)))
+    store(key, l)
+    out[#out + 1] = redis.call('HGET', key, 'lapsed') == '1' and '' or int(l.spent)
+  else
+    out[#out + 1] = ''
   end
-  if counts and (position == 0 or position > l.base) then l.spent = l.spent + actual end
-  redis.call('HSET', key, 'top', int(math.max(tonumber(known[4]), position)))
-  store(key, l)
 end
-return {'ok'}
+return out
 `)
 
 // reconcileScript takes ARGV spent, base and the time, by Redis, before the ledger was read. What lapsed before then has
@@ -138,6 +151,8 @@ for i = 1, #all, 2 do
     else
       spent, lapsed = spent + tonumber(amount), 1
     end
+  elseif string.sub(all[i], 1, 2) == 's:' then
+    redis.call('HDEL', key, all[i])
   end
 end
 redis.call('HSET', key, 'lapsed', int(lapsed), 'epoch', time[1] .. '-' .. time[2])

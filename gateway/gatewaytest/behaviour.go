@@ -132,3 +132,11 @@ func write(w io.Writer, text string) {
 func flush(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).Flush() // as above
 }
+
+// After answers as another behaviour does, once before has returned, which is called for each request.
+func After(before func(), then Behaviour) Behaviour {
+	return Behaviour{func(s *Server, w http.ResponseWriter, r *http.Request) {
+		before()
+		then.answer(s, w, r)
+	}}
+}

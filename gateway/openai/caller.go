@@ -28,6 +28,7 @@ func (h *Handler) caller(r *http.Request, path string) (plane.Caller, *plane.Pro
 	request := httpx.From(r.Context())
 	caller := plane.Caller{
 		Method: r.Method, Path: path, CorrelationID: request.CorrelationID, IP: request.IP, UserAgent: request.UserAgent,
+		NamedDepartment: r.Header.Get(plane.HeaderDepartment),
 	}
 	token, problem := bearer(r)
 	if problem != nil {
@@ -55,7 +56,7 @@ func (h *Handler) caller(r *http.Request, path string) (plane.Caller, *plane.Pro
 	case !principal.Allows(auth.RequireOperator):
 		return caller, &plane.Problem{Status: http.StatusForbidden, Type: "permission_error", Code: "forbidden", Message: "Calling models takes an API key, or the role operator."}
 	}
-	caller.Tenant, caller.UserID = principal.Tenant, principal.UserID
+	caller.Tenant, caller.UserID, caller.DepartmentID = principal.Tenant, principal.UserID, principal.Department
 	request.Principal = principal
 	caller.Actor = domain.Actor{ID: principal.UserID, Type: domain.User}
 	for _, role := range principal.Roles {

@@ -3,6 +3,7 @@ package plane
 import (
 	"time"
 
+	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
@@ -18,6 +19,14 @@ type Provider struct {
 	Secret  providers.Secret
 }
 
+// Budget is a budget as calls need it.
+type Budget struct {
+	budgets.Config
+
+	// Version is that of the budget's stream.
+	Version int64
+}
+
 // Configuration is what a tenant has configured. It is shared by calls and never changed.
 type Configuration struct {
 	// Providers are sorted by name; deleted ones are not in it.
@@ -29,6 +38,11 @@ type Configuration struct {
 	// Keys are all keys by id, revoked and expired ones too.
 	Keys   map[string]keys.Key
 	Prices prices.Book
+	// Budgets are the budgets that hold. Zone is the calendar's of their periods, nil for UTC, and ZoneVersion that of the stream
+	// that says so.
+	Budgets     map[budgets.Subject]Budget
+	Zone        *time.Location
+	ZoneVersion int64
 	// Lagging is why the configuration may be older than was asked for; nil where it is not. Keys that were revoked are
 	// revoked in it all the same.
 	Lagging error

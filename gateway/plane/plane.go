@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/alerts"
+	"github.com/archonhq/archon/domain/budgets"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/usage"
 	"github.com/archonhq/archon/gateway"
@@ -32,8 +34,11 @@ type Caller struct {
 	// Key is the API key that was used, nil for a user with a token.
 	Key *keys.Key
 	// UserID is the user of a token, empty for a key.
-	UserID       string
-	DepartmentID string
+	UserID string
+	// DepartmentID is the department on whose account the call is, as the key says, or else the token's claim. Where it is
+	// empty NamedDepartment counts, which is what the request itself says.
+	DepartmentID    string
+	NamedDepartment string
 }
 
 // Recorder appends to the log what calls came to.
@@ -58,7 +63,11 @@ type Config struct {
 	Limiter   *limits.Limiter
 	Budgets   *budget.Budgets
 	// Spend is what a key has spent according to the log, and up to which position, for budgets whose counter is lost.
-	Spend    func(ctx context.Context, tenant, keyID string) (spent budget.Amount, position int64, err error)
+	Spend func(ctx context.Context, tenant, keyID string) (spent budget.Amount, position int64, err error)
+	// PeriodSpend is the same of a subject in a period.
+	PeriodSpend func(ctx context.Context, tenant string, subject budgets.Subject, window budgets.Window) (spent budget.Amount, position int64, err error)
+	// Raise tells whoever watches over budgets, after the answer. It may come often about the same thing.
+	Raise    func(ctx context.Context, tenant string, alert alerts.Alert)
 	Recorder Recorder
 	Samples  *Samples
 	// Unpriced is told, after the answer, of a model that was used and has no price.

@@ -23,6 +23,22 @@ type Problem struct { //nolint:errname // it is what the client gets, and only t
 	Lasting    bool
 	// CallID is the call's, where it has been recorded.
 	CallID string
+	// Budget is the budget that a call does not fit into; nil where there is none.
+	Budget *BudgetProblem
+}
+
+// BudgetProblem is how it stands with a budget that a call does not fit into.
+type BudgetProblem struct {
+	// Level and ID say whose spending it bounds; Period is monthly, quarterly or total.
+	Level  string `json:"level"`
+	ID     string `json:"id"`
+	Period string `json:"period"`
+	// SpentUSD is spent, ReservedUSD set aside for calls under way, and LimitUSD what may be spent.
+	SpentUSD    json.Number `json:"spent_usd"`
+	ReservedUSD json.Number `json:"reserved_usd"`
+	LimitUSD    json.Number `json:"limit_usd"`
+	// ResetsAt is when the next period begins; nil where there is none.
+	ResetsAt *time.Time `json:"resets_at"`
 }
 
 // Error implements error.
@@ -37,22 +53,23 @@ const (
 	typeServer     = "server_error"
 )
 
-// Body is the problem as OpenAI writes errors.
+// Body is the problem as OpenAI writes errors, with a field more where a budget is the problem.
 func (p *Problem) Body() []byte {
 	type problem struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    *string `json:"code"`
+		Message string         `json:"message"`
+		Type    string         `json:"type"`
+		Param   *string        `json:"param"`
+		Code    *string        `json:"code"`
+		Budget  *BudgetProblem `json:"budget,omitempty"`
 	}
-	shown := problem{Message: p.Message, Type: p.Type}
+	shown := problem{Message: p.Message, Type: p.Type, Budget: p.Budget}
 	if p.Param != "" {
 		shown.Param = &p.Param
 	}
 	if p.Code != "" {
 		shown.Code = &p.Code
 	}
-	encoded, _ := json.Marshal(map[string]problem{"error": shown}) //nolint:errchkjson // strings
+	encoded, _ := json.Marshal(map[string]problem{"error": shown}) //nolint:errchkjson // strings, numbers that are some, and a time
 	return encoded
 }
 

@@ -95,7 +95,7 @@ func (r *run) record(ctx context.Context) (int64, *Problem) {
 }
 
 func (r *run) settleBehind(ctx context.Context, cost domain.Amount, position int64) {
-	if len(r.reserved) == 0 && len(r.taken) == 0 {
+	if len(r.reserved) == 0 && len(r.taken) == 0 && cost == 0 {
 		return
 	}
 	r.after(ctx, func(ctx context.Context) { r.settle(ctx, cost, position) })

@@ -34,6 +34,10 @@ type run struct {
 	verdict limits.Verdict
 	// reserved is what is set aside of budgets: for the attempt under way, and for those before that may have cost something.
 	reserved []budget.Reservation
+	// counted are the budgets that it is set aside in; bounded says that one of them refuses calls, so that the cost has to be
+	// bounded.
+	counted []counting
+	bounded bool
 	// spent is what attempts have cost that did not end in an answer; owing says that what is set aside is needed for that.
 	spent domain.Amount
 	owing bool
@@ -71,10 +75,9 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 	if err != nil {
 		return nil, p.fault(ctx, "make a call id", err)
 	}
-	wanted.request.DepartmentID = caller.DepartmentID
 	r.recorded = usage.Recorded{
 		CallID: id.String(), Kind: wanted.kind, Streamed: wanted.streamed, StartedAt: r.started.UTC().Truncate(time.Microsecond),
-		UserID: caller.UserID, DepartmentID: caller.DepartmentID, RequestedModel: wanted.request.Model,
+		UserID: caller.UserID, RequestedModel: wanted.request.Model,
 		Attempts: []usage.Attempt{}, Source: string(dialect.Unknown),
 	}
 	if caller.Key != nil {
@@ -83,6 +86,10 @@ func (p *Plane) begin(ctx context.Context, caller Caller, wanted wants) (*run, *
 	if r.snapshot, err = p.Directory.Get(ctx, caller.Tenant); err != nil {
 		return nil, p.fault(ctx, "read the configuration", err)
 	}
+	if problem := r.attribute(); problem != nil {
+		return nil, r.refuse(ctx, problem)
+	}
+	wanted.request.DepartmentID = r.caller.DepartmentID
 	if problem := r.admitKey(ctx, wanted.request.Model); problem != nil {
 		return nil, r.refuse(ctx, problem)
 	}

@@ -42,6 +42,7 @@ var policy = []rule{
 
 	// Joints between the layers, each with what it joins.
 	{"internal/bench", allow(anything)}, // `archon bench`, a part of cmd
+	{"internal/costcheck", allow("domain", "domain/*", "eventstore", "projections", "internal/**")}, // `archon costs check`
 	{"internal/eventcodec", allow("domain", "domain/*", "eventstore")},
 	{"internal/httpx", allow("api", "domain", "eventstore", "internal/*")},
 	{"internal/replay", allow("domain", "domain/*", "eventstore")}, // `archon routing replay`

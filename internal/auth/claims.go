@@ -116,6 +116,22 @@ func (c claims) name() string {
 	return ""
 }
 
+// department returns the claim that says on whose account calls are: a string, or a list of one. It is "" where there is no
+// such claim, and where it is not fit to be kept: a token opens what it opens all the same.
+func (c claims) department(path string) string {
+	all, ok := c.texts(path, func(one string) []string { return []string{one} })
+	if !ok || len(all) != 1 {
+		return ""
+	}
+
+	department := strings.TrimSpace(all[0])
+	if !ValidDepartment(department) {
+		return ""
+	}
+
+	return department
+}
+
 // roles returns the known roles of a claim.
 func (c claims) roles(path string) ([]Role, error) {
 	names, ok := c.texts(path, strings.Fields)

@@ -139,6 +139,12 @@ func TestAcceptedClaims(t *testing.T) {
 			claims:  [2]string{"", "realm_access.roles"},
 			want:    func(p *auth.Principal) { p.Roles = nil },
 		},
+		"department":           {changes: map[string]any{"department": " CC 4711/ü "}, want: func(p *auth.Principal) { p.Department = "CC 4711/ü" }},
+		"department in a list": {changes: map[string]any{"department": []string{"sales"}}, want: func(p *auth.Principal) { p.Department = "sales" }},
+		"two departments":      {changes: map[string]any{"department": []string{"sales", "legal"}}, want: func(*auth.Principal) {}},
+		"department as number": {changes: map[string]any{"department": 4711}, want: func(*auth.Principal) {}},
+		"long department":      {changes: map[string]any{"department": strings.Repeat("x", 201)}, want: func(*auth.Principal) {}},
+		"line break in it":     {changes: map[string]any{"department": "a\nb"}, want: func(*auth.Principal) {}},
 		"nested tenant": {
 			changes: map[string]any{"tenant_id": nil, "org": map[string]any{"id": "b-1_x"}},
 			claims:  [2]string{"org.id", ""},
@@ -164,7 +170,7 @@ func TestAcceptedClaims(t *testing.T) {
 			tt.want(&expected)
 
 			if !slices.Equal(got.Roles, expected.Roles) || !got.ExpiresAt.Equal(expected.ExpiresAt) ||
-				got.Tenant != expected.Tenant || got.UserID != expected.UserID || got.Name != expected.Name {
+				got.Tenant != expected.Tenant || got.Department != expected.Department || got.UserID != expected.UserID || got.Name != expected.Name {
 				t.Errorf("got %+v, want %+v", got, expected)
 			}
 		})
@@ -250,6 +256,22 @@ func TestForgedTokens(t *testing.T) {
 				t.Error("the token is in the error")
 			}
 		})
+	}
+}
+
+func TestDepartmentClaimOfAnotherName(t *testing.T) {
+	t.Parallel()
+
+	now, key := newClock().Now(), rsaKey("k1")
+	verifier := must(auth.NewEmbeddedVerifier(staticIssuer{url: "http://localhost/oidc", keys: []jose.JSONWebKey{key.Public()}}, auth.Config{
+		Audience: "archon", Now: func() time.Time { return now }, DepartmentClaim: "organization.unit",
+	}))
+
+	got, err := verifier.Verify(context.Background(), token(key, "http://localhost/oidc", now, map[string]any{
+		"department": "not this", "organization": map[string]any{"unit": "sales"},
+	}))
+	if err != nil || got.Department != "sales" {
+		t.Errorf("got %q, %v", got.Department, err)
 	}
 }
 

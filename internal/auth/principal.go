@@ -18,6 +18,8 @@ type Principal struct {
 	Name string
 	// Roles are those that Archon knows, sorted, each once; there may be none.
 	Roles []Role
+	// Department is on whose account the user's calls are, as the issuer says; empty where it does not say.
+	Department string
 	// ExpiresAt is the token's `exp`; a long-lived connection ends then.
 	ExpiresAt time.Time
 }
@@ -49,6 +51,8 @@ const (
 	maxTenantBytes = 63
 	maxUserBytes   = 255
 	maxNameBytes   = 255
+
+	maxDepartmentBytes = 200
 )
 
 // ValidTenantID says whether id matches ^[a-z0-9][a-z0-9_-]{0,62}$.
@@ -63,6 +67,12 @@ func ValidTenantID(id string) bool {
 // ValidUserID says whether id is 1 to 255 bytes of UTF-8 without control characters.
 func ValidUserID(id string) bool {
 	return id != "" && len(id) <= maxUserBytes && isText(id)
+}
+
+// ValidDepartment says whether a department can be in a token: at most 200 bytes of UTF-8 without control characters, none
+// at all included.
+func ValidDepartment(department string) bool {
+	return len(department) <= maxDepartmentBytes && isText(department)
 }
 
 // isText says whether s is UTF-8 without control characters, safe in a log line, a header and PostgreSQL's text.

@@ -23,6 +23,8 @@ type Config struct {
 	// TenantClaim and RolesClaim are names of claims; a dot descends into an object. Defaults: tenant_id and roles.
 	TenantClaim string
 	RolesClaim  string
+	// DepartmentClaim is the name of the claim that says on whose account calls are. Default: department.
+	DepartmentClaim string
 	// HTTPClient fetches the discovery document and the keys. The default is a client of its own; either way an answer
 	// is read up to 1 MiB and waited for at most 5 s.
 	HTTPClient *http.Client
@@ -41,12 +43,13 @@ var ErrConfig = errors.New("invalid token verifier configuration")
 
 // Verifier judges tokens of one issuer. It is safe for concurrent use.
 type Verifier struct {
-	issuer      string
-	audience    string
-	tenantClaim string
-	rolesClaim  string
-	now         func() time.Time
-	keys        keySource
+	issuer          string
+	audience        string
+	tenantClaim     string
+	rolesClaim      string
+	departmentClaim string
+	now             func() time.Time
+	keys            keySource
 }
 
 // NewVerifier returns a verifier for a remote issuer and starts to read its keys. It does not wait for them, and an
@@ -91,11 +94,12 @@ func newVerifier(cfg Config) (*Verifier, error) {
 	}
 
 	v := &Verifier{
-		issuer:      cfg.Issuer,
-		audience:    cfg.Audience,
-		tenantClaim: cmp.Or(cfg.TenantClaim, "tenant_id"),
-		rolesClaim:  cmp.Or(cfg.RolesClaim, "roles"),
-		now:         cfg.Now,
+		issuer:          cfg.Issuer,
+		audience:        cfg.Audience,
+		tenantClaim:     cmp.Or(cfg.TenantClaim, "tenant_id"),
+		rolesClaim:      cmp.Or(cfg.RolesClaim, "roles"),
+		departmentClaim: cmp.Or(cfg.DepartmentClaim, "department"),
+		now:             cfg.Now,
 	}
 	if v.now == nil {
 		v.now = time.Now
@@ -181,7 +185,9 @@ func (v *Verifier) principal(c claims) (Principal, error) {
 	}
 
 	subject, _ := c["sub"].(string)
-	p := Principal{Tenant: c.text(v.tenantClaim), UserID: subject, Name: c.name(), Roles: roles, ExpiresAt: expiresAt}
+	p := Principal{
+		Tenant: c.text(v.tenantClaim), UserID: subject, Name: c.name(), Roles: roles, Department: c.department(v.departmentClaim), ExpiresAt: expiresAt,
+	}
 
 	switch {
 	case !ValidUserID(p.UserID):

@@ -12,6 +12,7 @@ const (
 	defaultCallers  = 64
 	defaultDuration = 5 * time.Second
 	defaultEvents   = 200_000
+	defaultRows     = 1_000_000
 	defaultPoolSize = 20
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	PoolSize int
 	// Events is the length of the chain that is read; 0 means 200,000.
 	Events int
+	// Rows is how many calls the month has whose costs are read; 0 means 1,000,000.
+	Rows int
 }
 
 func (c Config) withDefaults() Config {
@@ -45,5 +48,6 @@ func (c Config) withDefaults() Config {
 	c.Duration = cmp.Or(c.Duration, defaultDuration)
 	c.PoolSize = cmp.Or(c.PoolSize, defaultPoolSize)
 	c.Events = cmp.Or(c.Events, defaultEvents)
+	c.Rows = cmp.Or(c.Rows, defaultRows)
 	return c
 }

@@ -27,6 +27,7 @@ type Environment struct {
 	Rounds     int               `json:"rounds"`
 	Seconds    float64           `json:"seconds,omitempty"`
 	Events     int               `json:"events,omitempty"`
+	Rows       int               `json:"rows,omitempty"`
 	PoolSize   int               `json:"pool_size,omitempty"`
 	// Load is the machine's load average of the minute before, where the system tells it.
 	Load float64 `json:"load,omitempty"`

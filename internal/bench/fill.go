@@ -20,13 +20,18 @@ func (s *Scratch) Fill(ctx context.Context, tenant string, n int, next func(i in
 
 // FillEvery is Fill with a time between two events. The last one occurred about now.
 func (s *Scratch) FillEvery(ctx context.Context, tenant string, n int, step time.Duration, next func(i int) (stream, eventType string, version int64, data []byte)) error {
+	return s.fillFrom(ctx, tenant, n, time.Now().UTC().Truncate(time.Second).Add(-time.Duration(n)*step), step, next)
+}
+
+// fillFrom is FillEvery with the time of the first event.
+func (s *Scratch) fillFrom(ctx context.Context, tenant string, n int, first time.Time, step time.Duration, next func(i int) (stream, eventType string, version int64, data []byte)) error {
 	conn, err := pgx.Connect(ctx, s.DSN())
 	if err != nil {
 		return fmt.Errorf("connect as the owner: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	last := eventstore.Recorded{Tenant: tenant, Hash: eventstore.Genesis(tenant)}
-	start := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(n) * step).UnixMicro()
+	start := first.UnixMicro()
 	columns := []string{
 		"tenant_id", "stream", "type", "position", "version", "event_id", "command_id", "occurred_at", "meta", "data", "prev_hash", "hash",
 	}

@@ -22,6 +22,8 @@ type Result struct {
 	P99 float64 `json:"p99_ms,omitempty"`
 	// Slowest is the slowest call of all rounds, in milliseconds: whoever starves shows here first.
 	Slowest float64 `json:"max_ms,omitempty"`
+	// alone keeps it from being compared with the first result.
+	alone bool
 }
 
 // measurement is one round of one variant.
@@ -107,7 +109,7 @@ func writeTable(out io.Writer, e Environment, results []Result) error {
 	fmt.Fprintln(table, "bench\tvariant\tcallers\tevents/s\tp50 ms\tp99 ms\tmax ms\tarchon is\t")
 	for _, r := range results {
 		ratio := "-"
-		if r.Variant != results[0].Variant && r.EventsPerSec > 0 {
+		if r.Variant != results[0].Variant && r.EventsPerSec > 0 && !r.alone {
 			ratio = fmt.Sprintf("%.2f ×", results[0].EventsPerSec/r.EventsPerSec)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t\n",

@@ -82,9 +82,10 @@ type Config struct {
 	OIDCIssuer string
 	// OIDCAudience must be in the `aud` of a token.
 	OIDCAudience string
-	// OIDCTenantClaim and OIDCRolesClaim name claims; a dot descends into an object.
-	OIDCTenantClaim string
-	OIDCRolesClaim  string
+	// OIDCTenantClaim, OIDCRolesClaim and OIDCDepartmentClaim name claims; a dot descends into an object.
+	OIDCTenantClaim     string
+	OIDCRolesClaim      string
+	OIDCDepartmentClaim string
 
 	// ProviderAllowedCIDRs are the otherwise refused ranges that providers may live in.
 	ProviderAllowedCIDRs []netip.Prefix

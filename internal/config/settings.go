@@ -217,6 +217,12 @@ func identitySettings() []setting {
 			doc:   "Claim that holds the roles, as a list or separated by spaces. A dot descends into an object.",
 			parse: into(func(c *Config) *string { return &c.OIDCRolesClaim }, parseClaim),
 		},
+		{
+			name: "OIDC_DEPARTMENT_CLAIM", def: "department", example: "organization.cost_center",
+			doc: "Claim that holds the id of the department on whose account a user's calls are, as a string or a list of one. It is believed, " +
+				"so users must not be able to set it themselves. A dot descends into an object.",
+			parse: into(func(c *Config) *string { return &c.OIDCDepartmentClaim }, parseClaim),
+		},
 	}
 }
 
@@ -224,7 +230,7 @@ func providerSettings() []setting {
 	return []setting{
 		{
 			name: "PROVIDER_ALLOWED_CIDRS", defNote: "none; `archon dev` adds loopback", example: "10.20.0.0/16,192.168.7.4",
-			doc:   "Comma-separated CIDRs of private or loopback networks in which a provider's base_url may be. Public addresses need no entry.",
+			doc:   "Comma-separated CIDRs of private or loopback networks in which a provider's base_url, or a tenant's alert webhook, may be. Public addresses need no entry.",
 			parse: into(func(c *Config) *[]netip.Prefix { return &c.ProviderAllowedCIDRs }, parseCIDRs),
 		},
 		{

@@ -8,6 +8,10 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/budgets"
+	"github.com/archonhq/archon/domain/costs"
+	"github.com/archonhq/archon/domain/costsettings"
+	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/prices"
@@ -33,8 +37,15 @@ func New() *eventstore.Codec {
 		eventstore.Define[keys.Created](),
 		eventstore.Define[keys.Revoked](),
 		eventstore.Define[prices.Overridden](),
+		eventstore.Define[budgets.Set](),
+		eventstore.Define[budgets.Removed](),
 		eventstore.Define[alerts.Raised](),
 		eventstore.Define[alerts.Resolved](),
+		eventstore.Define[departments.Created](),
+		eventstore.Define[departments.Renamed](),
+		eventstore.Define[departments.NameClaimed](),
+		eventstore.Define[departments.NameReleased](),
+		eventstore.Define[costsettings.Changed](),
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.ProjectionRebuildRequested](),
@@ -43,6 +54,10 @@ func New() *eventstore.Codec {
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),
 		eventstore.Define[usage.Recorded](),
+		eventstore.Define[costs.RepricingRequested](),
+		eventstore.Define[costs.RepricingProgressed](),
+		eventstore.Define[costs.RepricingCompleted](),
+		eventstore.Define[costs.CallRepriced](),
 		eventstore.Define[routing.RulesetReplaced](),
 		eventstore.Define[routing.FallbackReplaced](),
 	)
@@ -55,6 +70,7 @@ func New() *eventstore.Codec {
 // Contexts lists every event of every context by its zero value.
 func Contexts() []domain.Event {
 	return slices.Concat(
-		providers.Events(), keys.Events(), prices.Events(), alerts.Events(), routing.Events(), usage.Events(), audit.Events(), operations.Events(),
+		providers.Events(), keys.Events(), prices.Events(), budgets.Events(), alerts.Events(), routing.Events(), usage.Events(), costs.Events(), audit.Events(), operations.Events(),
+		departments.Events(), costsettings.Events(),
 	)
 }

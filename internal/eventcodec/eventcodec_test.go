@@ -13,6 +13,10 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/alerts"
 	"github.com/archonhq/archon/domain/audit"
+	"github.com/archonhq/archon/domain/budgets"
+	"github.com/archonhq/archon/domain/costs"
+	"github.com/archonhq/archon/domain/costsettings"
+	"github.com/archonhq/archon/domain/departments"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/operations"
 	"github.com/archonhq/archon/domain/prices"
@@ -57,7 +61,21 @@ func examples() []domain.Event {
 			Rates: prices.Rates{Input: 20_000_000_000, CacheRead: 10_000_000_000, CacheWrite: 25_000_000_000, Output: 80_000_000_000, Reasoning: 80_000_000_000},
 		}}},
 		alerts.Raised{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Message: "It has no price.", Details: map[string]any{"model": "gpt-99"}},
+		budgets.Set{Subject: budgets.Subject{Level: budgets.Department, ID: id}, Config: budgets.Config{
+			Department: "Research", Budget: 250*domain.USD + budgets.MicroUSD, Period: budgets.Quarterly, Warn: 7550, Block: new(budgets.DefaultBlock),
+		}},
+		budgets.Removed{Subject: budgets.Subject{Level: budgets.Key, ID: id}},
 		alerts.Resolved{AlertID: id, Kind: alerts.UnpricedModel, Subject: "openai/gpt-99", Resolution: "It has one now."},
+		departments.Created{DepartmentID: "support", Name: "Support"},
+		departments.Renamed{DepartmentID: "support", Name: "Customer care", Was: "Support"},
+		departments.NameClaimed{DepartmentID: "support", Name: "Support"},
+		departments.NameReleased{DepartmentID: "support", Name: "Support"},
+		costsettings.Changed{
+			Settings: costsettings.Settings{TimeZone: "Europe/Berlin", Webhook: &costsettings.Webhook{
+				URL: "https://example.com/alerts", VaultPath: "secret/tenants/acme/alert-webhook", SecretVersion: 2, PreviousVersion: 1, RotatedAt: &at,
+			}},
+			Changed: []string{"time_zone", "alert_webhook_secret"},
+		},
 		providers.BreakerChanged{
 			ProviderID: id, From: "closed", To: "open", Failures: 5, Reason: "first_byte_timeout", OpenedAt: &at, Until: &at, Generation: 1772366400123, Local: true, At: at,
 		},
@@ -75,6 +93,18 @@ func examples() []domain.Event {
 			Decision: json.RawMessage(`{"v":1}`), Tokens: domain.Tokens{Input: 10, CacheRead: 20, CacheWrite: 30, Output: 40, Reasoning: 50},
 			Source: "provider", RawUsage: json.RawMessage(`{"prompt_tokens":60}`), Price: json.RawMessage(`{"source":"list"}`), CostUSD: "0.0000012345",
 			Unpriced: true, LatencyUS: 4711, FirstTokenUS: 1234,
+		},
+		costs.RepricingRequested{RepricingID: id, From: at, Until: at.Add(time.Hour), ProviderType: "openai", Model: "gpt-4o", DryRun: true, BookVersion: 3},
+		costs.RepricingProgressed{
+			RepricingID: id, Place: costs.Place{StartedAt: at, Position: 4711},
+			Found: costs.Found{Examined: 500, Repriced: 120, NewlyPriced: 3, Unpriced: 1, Difference: -12_345},
+		},
+		costs.RepricingCompleted{RepricingID: id, Found: costs.Found{Examined: 500, Repriced: 120, NewlyPriced: 3, Unpriced: 1, Difference: -12_345}},
+		costs.CallRepriced{
+			RepricingID: id, BookVersion: 3, CallID: id, Position: 4711, StartedAt: at, KeyID: id, UserID: "u-1", DepartmentID: "d-1", AgentID: "a-1",
+			OldCost: 25_000, NewCost: 12_655, Difference: -12_345, WasPriced: true, Priced: true,
+			Parts: []costs.Part{{ProviderID: id, Model: "gpt-4o", OldCost: new(domain.Amount(25_000)), NewCost: new(domain.Amount(12_655))}},
+			Price: json.RawMessage(`{"source":"override"}`),
 		},
 		routing.RulesetReplaced{Ruleset: routing.Ruleset{
 			Rules: []routing.Rule{{
@@ -121,8 +151,7 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 		if err != nil {
 			t.Fatal(err)
 		}
-		context, _, _ := strings.Cut(name, ".")
-		dir := filepath.Join("..", "..", "domain", folder(context), "testdata")
+		dir := filepath.Join("..", "..", "domain", folder(name), "testdata")
 		golden[dir]++
 		file := filepath.Join(dir, name+".json")
 		stored, err := os.ReadFile(file)
@@ -156,15 +185,23 @@ func TestEveryEventOfEveryContextHasADefinitionAnExampleAndAGoldenFile(t *testin
 	}
 }
 
-// folder is the package of a context by the first word of its events' names.
-func folder(context string) string {
+// folder is the package of an event, by the first word of its name but for settings.
+func folder(name string) string {
+	if name == (costsettings.Changed{}).EventType() {
+		return "costsettings"
+	}
+	context, _, _ := strings.Cut(name, ".")
 	switch context {
 	case "provider", "providername", "providerhealth":
 		return "providers"
 	case "alert":
 		return "alerts"
+	case "budget":
+		return "budgets"
 	case "key":
 		return "keys"
+	case "department", "departmentname":
+		return "departments"
 	case "projection", "job":
 		return "operations"
 	}

@@ -16,6 +16,7 @@ var (
 	_ api.CreateKeyResponseObject           = Answer{}
 	_ api.RevokeKeyResponseObject           = Answer{}
 	_ api.OverridePricesResponseObject      = Answer{}
+	_ api.RepriceCallsResponseObject        = Answer{}
 	_ api.RetryProjectionResponseObject     = Answer{}
 	_ api.RebuildProjectionResponseObject   = Answer{}
 	_ api.PauseProjectionResponseObject     = Answer{}
@@ -52,6 +53,9 @@ func (a Answer) VisitRevokeKeyResponse(w http.ResponseWriter) error { return a.w
 // VisitOverridePricesResponse sends the answer.
 func (a Answer) VisitOverridePricesResponse(w http.ResponseWriter) error { return a.write(w) }
 
+// VisitRepriceCallsResponse sends the answer.
+func (a Answer) VisitRepriceCallsResponse(w http.ResponseWriter) error { return a.write(w) }
+
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
 
@@ -81,3 +85,24 @@ func (a Answer) VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error { 
 
 // VisitReplaceFallbackResponse sends the answer.
 func (a Answer) VisitReplaceFallbackResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitCreateDepartmentResponse sends the answer.
+func (a Answer) VisitCreateDepartmentResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRenameDepartmentResponse sends the answer.
+func (a Answer) VisitRenameDepartmentResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitReplaceCostSettingsResponse sends the answer.
+func (a Answer) VisitReplaceCostSettingsResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitPutDepartmentBudgetResponse sends the answer.
+func (a Answer) VisitPutDepartmentBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitPutBudgetResponse sends the answer.
+func (a Answer) VisitPutBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitDeleteDepartmentBudgetResponse sends the answer.
+func (a Answer) VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitDeleteBudgetResponse sends the answer.
+func (a Answer) VisitDeleteBudgetResponse(w http.ResponseWriter) error { return a.write(w) }

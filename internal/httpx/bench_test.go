@@ -15,7 +15,7 @@ func benchHandler(b *testing.B) http.Handler {
 	b.Helper()
 	done := &handlers{provider: &api.GetProvider200JSONResponse{}}
 	done.write = func(context.Context) (httpx.Answer, error) { return httpx.Answer{Status: http.StatusNoContent}, nil }
-	e, err := httpx.New(httpx.Config{Handlers: done, Verifier: tokens{}, Writes: &book{}, Waiter: &waiter{}, Health: httpx.NewHealth(nil)})
+	e, err := httpx.New(httpx.Config{Handlers: done, Streams: done.streams(), Verifier: tokens{}, Writes: &book{}, Waiter: &waiter{}, Health: httpx.NewHealth(nil)})
 	if err != nil {
 		b.Fatal(err)
 	}

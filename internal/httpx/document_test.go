@@ -82,14 +82,14 @@ var _ = Describe("the OpenAPI document", func() {
 				}
 			}
 		})
-		Expect(count).To(Equal(35))
+		Expect(count).To(Equal(54))
 	})
 
 	It("gives every list a limit, a cursor and a page in meta", func() {
 		lists := 0
 		eachOperation(func(method, path string, o *openapi3.Operation) {
 			success := o.Responses.Value("200")
-			if success == nil || !success.Value.Content["application/json"].Schema.Value.Properties["data"].Value.Type.Is("array") {
+			if success == nil || success.Value.Content["application/json"] == nil || !success.Value.Content["application/json"].Schema.Value.Properties["data"].Value.Type.Is("array") {
 				return
 			}
 			lists++
@@ -98,7 +98,7 @@ var _ = Describe("the OpenAPI document", func() {
 			meta := success.Value.Content["application/json"].Schema.Value.Properties["meta"].Value
 			Expect(meta.Required).To(ContainElement("pagination"), path)
 		})
-		Expect(lists).To(Equal(8))
+		Expect(lists).To(Equal(11))
 	})
 
 	It("has If-Match on the writes of one resource and as_of where the contract marks it", func() {
@@ -111,8 +111,10 @@ var _ = Describe("the OpenAPI document", func() {
 				timed = append(timed, o.OperationID)
 			}
 		})
-		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback"))
-		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback"))
+		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback",
+			"renameDepartment", "replaceCostSettings", "putDepartmentBudget", "deleteDepartmentBudget", "putBudget", "deleteBudget"))
+		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback", "getCostDashboard",
+			"listDepartments", "getDepartment", "getCostSettings", "listBudgets", "getDepartmentBudget", "getBudget"))
 	})
 
 	It("is matched by an Answer for every write", func() {

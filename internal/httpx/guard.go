@@ -46,10 +46,10 @@ type guard struct {
 func (g *guard) chain(o *operation) []echo.MiddlewareFunc {
 	if o.isWrite() {
 		return []echo.MiddlewareFunc{
-			g.authenticate(o), g.recordRefusals, authorise(o), readBody, g.repeat, checkHeaders, checkContent(o), checkBody(o),
+			g.authenticate(o), g.recordRefusals, authorise(o), readBody, g.repeat, checkHeaders(o), checkContent(o), checkBody(o),
 		}
 	}
-	return []echo.MiddlewareFunc{g.authenticate(o), authorise(o), checkHeaders, checkQuery(o), g.wait}
+	return []echo.MiddlewareFunc{g.authenticate(o), authorise(o), checkHeaders(o), checkQuery(o), g.wait}
 }
 
 // authenticate settles who calls.
@@ -90,31 +90,34 @@ func authorise(o *operation) echo.MiddlewareFunc {
 }
 
 // checkHeaders parses the headers that the document gives a meaning to, and Accept.
-func checkHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		request, header := From(c.Request().Context()), c.Request().Header
-		if !acceptsJSON(header) {
-			return &Error{Status: http.StatusNotAcceptable, Code: CodeNotAcceptable, Message: "This operation answers in application/json only."}
-		}
-		var err error
-		if request.Method == http.MethodGet {
-			if request.MinPosition, err = parseMinPosition(header); err != nil {
-				return invalidHeaders(map[string]any{HeaderMinPosition: err.Error()})
+func checkHeaders(o *operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			request, header := From(c.Request().Context()), c.Request().Header
+			if !accepts(header, o.media) && !accepts(header, mediaTypeJSON) { // failures are JSON everywhere
+				return &Error{Status: http.StatusNotAcceptable, Code: CodeNotAcceptable, Message: "This operation answers in " + o.media + " only."}
 			}
+			var err error
+			if request.Method == http.MethodGet {
+				if request.MinPosition, err = parseMinPosition(header); err != nil {
+					return invalidHeaders(map[string]any{HeaderMinPosition: err.Error()})
+				}
+				return next(c)
+			}
+			if request.IfMatch, err = parseIfMatch(header); err != nil {
+				return invalidHeaders(map[string]any{HeaderIfMatch: err.Error()})
+			}
+			request.RespondAsync = prefersAsync(header)
 			return next(c)
 		}
-		if request.IfMatch, err = parseIfMatch(header); err != nil {
-			return invalidHeaders(map[string]any{HeaderIfMatch: err.Error()})
-		}
-		request.RespondAsync = prefersAsync(header)
-		return next(c)
 	}
 }
 
-// acceptsJSON says whether Accept leaves room for application/json (RFC 9110, 12.5.1): the most specific range that covers
-// it decides. Without the header, or with one that names nothing, everything is accepted.
-func acceptsJSON(header http.Header) bool {
-	ranges := []string{"*/*", "application/*", mediaTypeJSON}
+// accepts says whether Accept leaves room for a media type (RFC 9110, 12.5.1): the most specific range that covers it
+// decides. Without the header, or with one that names nothing, everything is accepted.
+func accepts(header http.Header, media string) bool {
+	family, _, _ := strings.Cut(media, "/")
+	ranges := []string{"*/*", family + "/*", media}
 	named, specificity, accepted := false, -1, false
 	for part := range strings.SplitSeq(strings.Join(header.Values("Accept"), ","), ",") {
 		if strings.TrimSpace(part) == "" {

@@ -3,6 +3,8 @@ package httpx_test
 import (
 	"context"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/archonhq/archon/api"
 )
 
@@ -30,6 +32,33 @@ func (h *handlers) OverridePrices(ctx context.Context, _ api.OverridePricesReque
 	return h.written(ctx, "overridePrices")
 }
 
+func (h *handlers) RepriceCalls(ctx context.Context, _ api.RepriceCallsRequestObject) (api.RepriceCallsResponseObject, error) {
+	return h.written(ctx, "repriceCalls")
+}
+
+func (h *handlers) GetRepricing(ctx context.Context, _ api.GetRepricingRequestObject) (api.GetRepricingResponseObject, error) {
+	return nil, h.arrive(ctx, "getRepricing")
+}
+
 func (h *handlers) ListAlerts(ctx context.Context, _ api.ListAlertsRequestObject) (api.ListAlertsResponseObject, error) {
 	return nil, h.arrive(ctx, "listAlerts")
+}
+
+func (h *handlers) GetCostDashboard(ctx context.Context, _ api.GetCostDashboardRequestObject) (api.GetCostDashboardResponseObject, error) {
+	return nil, h.arrive(ctx, "getCostDashboard")
+}
+
+func (h *handlers) GetCostBreakdown(ctx context.Context, _ api.GetCostBreakdownRequestObject) (api.GetCostBreakdownResponseObject, error) {
+	return nil, h.arrive(ctx, "getCostBreakdown")
+}
+
+func (h *handlers) GetCostForecast(ctx context.Context, _ api.GetCostForecastRequestObject) (api.GetCostForecastResponseObject, error) {
+	return nil, h.arrive(ctx, "getCostForecast")
+}
+
+// streams are the handlers of what has no generated route.
+func (h *handlers) streams() map[string]echo.HandlerFunc {
+	return map[string]echo.HandlerFunc{
+		"exportCosts": func(c echo.Context) error { return h.arrive(c.Request().Context(), "exportCosts") },
+	}
 }

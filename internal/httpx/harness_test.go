@@ -120,7 +120,7 @@ func newStack(adjust ...func(*stack)) *stack {
 		change(s)
 	}
 	s.config.Handlers, s.config.Verifier, s.config.Writes, s.config.Waiter = s.handlers, s.verifier, s.book, s.waiter
-	s.config.Metrics = s.metrics
+	s.config.Streams, s.config.Metrics = s.handlers.streams(), s.metrics
 	s.config.Logger = slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.config.Tracer = trace.NewTracerProvider(trace.WithSyncer(s.spans))
 	e, err := httpx.New(s.config)

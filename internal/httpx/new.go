@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,6 +26,9 @@ const defaultWaitBound = 2 * time.Second
 type Config struct {
 	// Handlers implement the document's operations.
 	Handlers api.StrictServerInterface
+	// Streams are the document's reads that have no generated route, since their answers are streamed, by operationId. They
+	// pass what all reads pass.
+	Streams  map[string]echo.HandlerFunc
 	Verifier Verifier
 	Writes   Writes
 	Waiter   Waiter
@@ -94,7 +98,7 @@ func New(config Config) (*echo.Echo, error) {
 		verifier: config.Verifier, writes: config.Writes, waiter: config.Waiter, waitBound: config.WaitBound,
 		logger: config.Logger, metrics: measured,
 	}
-	if err := mountOperations(e, config.Handlers, inner, operations); err != nil {
+	if err := mountOperations(e, config, inner, operations); err != nil {
 		return nil, err
 	}
 	mountDocs(e)
@@ -105,13 +109,20 @@ func New(config Config) (*echo.Echo, error) {
 var errNotGenerated = errors.New("the operations of the document and the generated routes differ; run go generate ./api")
 
 // mountOperations puts every operation's chain in front of it, and fails where one would be left without.
-func mountOperations(e *echo.Echo, handlers api.StrictServerInterface, inner *guard, operations map[string]*operation) error {
+func mountOperations(e *echo.Echo, config Config, inner *guard, operations map[string]*operation) error {
 	chains := map[string][]echo.MiddlewareFunc{}
 	for id, o := range operations {
 		chains[id] = inner.chain(o)
 	}
 	mounted := &operationRouter{Echo: e}
-	api.RegisterHandlersWithOptions(mounted, api.NewStrictHandler(handlers, nil), api.RegisterHandlersOptions{OperationMiddlewares: chains})
+	api.RegisterHandlersWithOptions(mounted, api.NewStrictHandler(config.Handlers, nil), api.RegisterHandlersOptions{OperationMiddlewares: chains})
+	for id, handler := range config.Streams {
+		o, known := operations[id]
+		if !known || o.isWrite() || strings.Contains(o.path, "{") {
+			return fmt.Errorf("%w: %s is not a read that can be streamed", errNotGenerated, id)
+		}
+		mounted.GET(o.path, handler, chains[id]...)
+	}
 	if mounted.unguarded != "" || mounted.count != len(operations) {
 		return fmt.Errorf("%w: %s", errNotGenerated, mounted.unguarded)
 	}

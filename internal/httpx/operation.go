@@ -25,8 +25,9 @@ type operation struct {
 	requirement      auth.Requirement
 	// role is the requirement as the document spells it.
 	role string
-	// status is that of a success.
+	// status is that of a success, media the type of its body.
 	status int
+	media  string
 	query  map[string]*openapi3.Schema
 	// body is nil where the operation takes none.
 	body *openapi3.Schema
@@ -67,6 +68,7 @@ func loadOperation(method, path string, item *openapi3.PathItem, described *open
 	if o.status = successOf(described); o.status == 0 {
 		return nil, errors.New("no success is described")
 	}
+	o.media = mediaOf(described.Responses.Status(o.status).Value)
 	for _, parameters := range []openapi3.Parameters{item.Parameters, described.Parameters} {
 		for _, parameter := range parameters {
 			if parameter.Value.In == openapi3.ParameterInQuery {
@@ -111,6 +113,16 @@ func successOf(described *openapi3.Operation) int {
 		}
 	}
 	return lowest
+}
+
+// mediaOf is the type of a body: application/json, unless another one alone is described.
+func mediaOf(response *openapi3.Response) string {
+	if len(response.Content) == 1 {
+		for media := range response.Content {
+			return media
+		}
+	}
+	return mediaTypeJSON
 }
 
 // extensionNames names the extension of an object's schema that holds the pattern of its keys, which OpenAPI 3.0 has no

@@ -11,6 +11,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -30,6 +31,10 @@ func bodyFor(operation string) string {
 		return `{"is_enabled": false}`
 	case "replaceCredentials":
 		return `{"api_key": "sk-1"}`
+	case "createDepartment", "renameDepartment":
+		return `{"name": "Support"}`
+	case "replaceCostSettings":
+		return `{"time_zone": "UTC", "alert_webhook_url": null}`
 	case "createKey":
 		return `{"name": "CI"}`
 	case "overridePrices":
@@ -38,6 +43,10 @@ func bodyFor(operation string) string {
 		return `{"rules": []}`
 	case "replaceFallback":
 		return `{"chain": []}`
+	case "repriceCalls":
+		return `{"from": "2026-07-01"}`
+	case "putDepartmentBudget", "putBudget":
+		return `{"budget_usd": 100, "period": "monthly"}`
 	case "tryRoute", "route":
 		return `{"prompt": "hello"}`
 	default:
@@ -46,7 +55,7 @@ func bodyFor(operation string) string {
 }
 
 func fill(path string) string {
-	return strings.NewReplacer("{id}", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10", "{name}", "providers").Replace(path)
+	return strings.NewReplacer("{id}", "01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10", "{name}", "providers", "{department_id}", "research", "{level}", "agent").Replace(path)
 }
 
 var _ = Describe("every operation", func() {
@@ -84,7 +93,7 @@ var _ = Describe("every operation", func() {
 		})
 		Expect(s.handlers.reached).To(BeEmpty())
 		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
-		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 35))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 54))
 	})
 
 	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {
@@ -310,6 +319,36 @@ var _ = Describe("New", func() {
 	It("wants its parts", func() {
 		_, err := httpx.New(httpx.Config{})
 		Expect(err).To(MatchError(ContainSubstring("must be set")))
+	})
+
+	It("wants a handler for every operation, and no other streams than reads of the document", func() {
+		s := newStack()
+		fails := func(streams map[string]echo.HandlerFunc) {
+			GinkgoHelper()
+			config := s.config
+			config.Streams, config.Metrics = streams, nil
+			_, err := httpx.New(config)
+			Expect(err).To(MatchError(ContainSubstring("go generate")))
+		}
+		fails(nil)
+		handler := s.handlers.streams()["exportCosts"]
+		for _, id := range []string{"unknown", "registerProvider", "getProvider", "getMe"} {
+			fails(map[string]echo.HandlerFunc{"exportCosts": handler, id: handler})
+		}
+	})
+
+	It("lets a stream answer in its own type", func() {
+		s := newStack()
+		for accept, status := range map[string]int{
+			"text/csv": statusReached, "text/*": statusReached, "*/*": statusReached, "application/json": statusReached, "text/html": http.StatusNotAcceptable,
+			"text/csv;q=0": http.StatusNotAcceptable,
+		} {
+			Expect(s.get("/api/v1/cost/export", "Accept", accept).Code).To(Equal(status), accept)
+		}
+		Expect(s.get("/api/v1/cost/export?from=yesterday").Code).To(Equal(http.StatusBadRequest))
+		s.waiter.reached = 7
+		s.get("/api/v1/cost/export", "X-Min-Position", "7")
+		Expect(s.waiter.asked).To(ConsistOf("acme exportCosts"))
 	})
 })
 

@@ -32,9 +32,10 @@ type Config struct {
 	// URL is the issuer's URL, such as http://localhost:8080/oidc. It counts only for the first [Open] of a folder: later
 	// ones find the URL that tokens were issued under.
 	URL string
-	// TenantClaim and RolesClaim name the claims of tokens. Defaults: tenant_id and roles.
-	TenantClaim string
-	RolesClaim  string
+	// TenantClaim, RolesClaim and DepartmentClaim name the claims of tokens. Defaults: tenant_id, roles and department.
+	TenantClaim     string
+	RolesClaim      string
+	DepartmentClaim string
 	// Audience is the `aud` of tokens whose [Claims] name none. Default: archon.
 	Audience string
 	// Log hears when the key file can't be read any more. Default: [slog.Default].
@@ -48,13 +49,14 @@ var ErrConfig = errors.New("invalid issuer configuration")
 
 // Issuer signs tokens and publishes its keys. It is safe for concurrent use, by several processes too.
 type Issuer struct {
-	file        string
-	url         *url.URL
-	tenantClaim string
-	rolesClaim  string
-	audience    string
-	log         *slog.Logger
-	now         func() time.Time
+	file            string
+	url             *url.URL
+	tenantClaim     string
+	rolesClaim      string
+	departmentClaim string
+	audience        string
+	log             *slog.Logger
+	now             func() time.Time
 
 	mu     sync.Mutex
 	cached *keyFile
@@ -69,25 +71,30 @@ var _ auth.LocalIssuer = (*Issuer)(nil)
 // Open returns the issuer of a folder and makes its key where there is none.
 func Open(cfg Config) (*Issuer, error) {
 	i := &Issuer{
-		file:        filepath.Join(cfg.Dir, fileName),
-		tenantClaim: cmp.Or(cfg.TenantClaim, "tenant_id"),
-		rolesClaim:  cmp.Or(cfg.RolesClaim, "roles"),
-		audience:    cmp.Or(cfg.Audience, "archon"),
-		log:         cmp.Or(cfg.Log, slog.Default()),
-		now:         cfg.Now,
+		file:            filepath.Join(cfg.Dir, fileName),
+		tenantClaim:     cmp.Or(cfg.TenantClaim, "tenant_id"),
+		rolesClaim:      cmp.Or(cfg.RolesClaim, "roles"),
+		departmentClaim: cmp.Or(cfg.DepartmentClaim, "department"),
+		audience:        cmp.Or(cfg.Audience, "archon"),
+		log:             cmp.Or(cfg.Log, slog.Default()),
+		now:             cfg.Now,
 	}
 	if i.now == nil {
 		i.now = time.Now
 	}
 
-	for _, name := range []string{i.tenantClaim, i.rolesClaim} {
+	for _, name := range []string{i.tenantClaim, i.rolesClaim, i.departmentClaim} {
 		if slices.Contains(ownClaims(), name) {
-			return nil, fmt.Errorf("%w: the claim %q has another meaning; choose another name for the tenant or the roles", ErrConfig, name)
+			return nil, fmt.Errorf("%w: the claim %q has another meaning; choose another name for the tenant, the roles or the department", ErrConfig, name)
 		}
 	}
 
 	if i.tenantClaim == i.rolesClaim {
 		return nil, fmt.Errorf("%w: tenant and roles can't both be in the claim %q", ErrConfig, i.tenantClaim)
+	}
+
+	if i.departmentClaim == i.tenantClaim || i.departmentClaim == i.rolesClaim {
+		return nil, fmt.Errorf("%w: the department can't be in the claim %q, which is the tenant's or the roles'", ErrConfig, i.departmentClaim)
 	}
 
 	state, err := openFile(i.file, cfg.URL)

@@ -67,6 +67,8 @@ var _ = DescribeTable(
 	Entry("dots", func(c *oidcdev.Config) { c.URL = "http://localhost/a/../oidc" }),
 	Entry("a tenant claim with another meaning", func(c *oidcdev.Config) { c.TenantClaim = "sub" }),
 	Entry("a roles claim with another meaning", func(c *oidcdev.Config) { c.RolesClaim = "aud" }),
+	Entry("a department claim with another meaning", func(c *oidcdev.Config) { c.DepartmentClaim = "name" }),
+	Entry("one claim for tenant and department", func(c *oidcdev.Config) { c.DepartmentClaim = "tenant_id" }),
 	Entry("one claim for both", func(c *oidcdev.Config) { c.TenantClaim, c.RolesClaim = "x", "x" }),
 )
 
@@ -169,6 +171,18 @@ var _ = Describe("a token", func() {
 		Expect(principal.Has(auth.RoleAdmin)).To(BeTrue())
 	})
 
+	It("names a department where it is told one", func() {
+		names := auth.Config{DepartmentClaim: "org.unit"}
+		issuer, err := oidcdev.Open(oidcdev.Config{Dir: GinkgoT().TempDir(), URL: issuerURL, DepartmentClaim: names.DepartmentClaim})
+		Expect(err).NotTo(HaveOccurred())
+		c := claims()
+		c.Department = "sales"
+
+		principal, err := verify(issuer, token(issuer, c), names)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(principal.Department).To(Equal("sales"))
+	})
+
 	It("is never the same twice, and may have no role", func() {
 		issuer, c := open(GinkgoT().TempDir()), claims()
 		c.Roles, c.Name = nil, ""
@@ -202,6 +216,7 @@ var _ = Describe("a token", func() {
 		Entry("a bad tenant", func(c *oidcdev.Claims) { c.Tenant = "Acme Inc" }, "the tenant"),
 		Entry("no user", func(c *oidcdev.Claims) { c.User = "" }, "the user"),
 		Entry("a bad user", func(c *oidcdev.Claims) { c.User = "a\nb" }, "the user"),
+		Entry("a bad department", func(c *oidcdev.Claims) { c.Department = "a\nb" }, "the department"),
 		Entry("an unknown role", func(c *oidcdev.Claims) { c.Roles = []auth.Role{"root"} }, `the role "root"`),
 		Entry("a negative life", func(c *oidcdev.Claims) { c.TTL = -time.Hour }, "the time to live"),
 		Entry("a life under a second", func(c *oidcdev.Claims) { c.TTL = time.Millisecond }, "the time to live"),

@@ -27,6 +27,8 @@ type Claims struct {
 	// Name is for people to read; empty means User.
 	Name  string
 	Roles []auth.Role
+	// Department is on whose account the user's calls are; empty says nothing of it.
+	Department string
 	// Audience is empty for the issuer's own.
 	Audience string
 	// TTL is from 1 s to [MaxTTL], in whole seconds; 0 means 1 h.
@@ -42,6 +44,8 @@ func (c Claims) check() error {
 		return fmt.Errorf("%w: the tenant %q must be 1 to 63 of a-z, 0-9, '-' and '_' and start with a letter or a digit", ErrClaims, c.Tenant)
 	case !auth.ValidUserID(c.User):
 		return fmt.Errorf("%w: the user %q must be 1 to 255 bytes of text without control characters", ErrClaims, c.User)
+	case !auth.ValidDepartment(c.Department):
+		return fmt.Errorf("%w: the department must be at most 200 bytes of text without control characters", ErrClaims)
 	case c.TTL < time.Second || c.TTL > MaxTTL:
 		return fmt.Errorf("%w: the time to live %s must be from 1s to %s", ErrClaims, c.TTL, MaxTTL)
 	}
@@ -55,7 +59,7 @@ func (c Claims) check() error {
 	return nil
 }
 
-// ownClaims are the names that the tenant and the roles can't have.
+// ownClaims are the names that the tenant, the roles and the department can't have.
 func ownClaims() []string {
 	return []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "name", "preferred_username"}
 }
@@ -79,7 +83,7 @@ func (i *Issuer) Token(c Claims) (string, error) {
 
 	now := i.now()
 
-	token, err := jwt.Signed(signer).Claims(map[string]any{
+	claims := map[string]any{
 		"iss":                i.URL(),
 		"sub":                c.User,
 		"aud":                c.Audience,
@@ -92,7 +96,12 @@ func (i *Issuer) Token(c Claims) (string, error) {
 		// One claim even where its name has dots; package auth looks for that first.
 		i.tenantClaim: c.Tenant,
 		i.rolesClaim:  slices.Concat([]auth.Role{}, c.Roles),
-	}).Serialize()
+	}
+	if c.Department != "" {
+		claims[i.departmentClaim] = c.Department
+	}
+
+	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}

@@ -62,3 +62,6 @@ type Store interface {
 func ProviderPath(tenant, id string) string {
 	return "tenants/" + tenant + "/providers/" + id
 }
+
+// AlertWebhookPath returns the path of the secret that a tenant's alerts are signed with.
+func AlertWebhookPath(tenant string) string { return "tenants/" + tenant + "/alert-webhook" }

@@ -33,6 +33,10 @@ type writeHandlers struct {
 	*commands.Providers
 	*commands.Keys
 	*commands.Prices
+	*commands.Departments
+	*commands.CostSettings
+	*commands.Repricings
+	*commands.Budgets
 	*commands.Routing
 	*commands.Routes
 	*commands.Operations
@@ -42,8 +46,12 @@ type readHandlers struct {
 	*readapi.Providers
 	*readapi.Keys
 	*readapi.Prices
+	*readapi.Budgets
 	*readapi.Routing
 	*readapi.Alerts
+	*readapi.Costs
+	*readapi.Departments
+	*readapi.CostSettings
 	*readapi.Audit
 	*readapi.Operations
 	readapi.Me
@@ -58,25 +66,33 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 		return nil, fmt.Errorf("read the key of fingerprints: %w", err)
 	}
 	providers := n.providers()
-	handler := providers.Handler
+	handler, costs := providers.Handler, n.costReads()
 	e, err := httpx.New(httpx.Config{
 		Handlers: handlers{
 			writeHandlers{
 				Providers: providers, Keys: &commands.Keys{Handler: handler, Reads: providers.Reads},
-				Routing:    &commands.Routing{Handler: handler, Reads: providers.Reads},
-				Routes:     &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
-				Prices:     n.prices(handler),
+				Routing:     &commands.Routing{Handler: handler, Reads: providers.Reads},
+				Routes:      &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
+				Prices:      n.prices(handler),
+				Departments: &commands.Departments{Handler: handler, Reads: providers.Reads}, CostSettings: n.costSettings(handler),
+				Repricings: n.repricings(handler),
+				Budgets:    &commands.Budgets{Handler: handler, Reads: providers.Reads, Show: n.budgetReads().Show},
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
-				Prices:     n.priceReads(),
-				Routing:    &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
-				Alerts:     n.alertReads(),
-				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
-				Operations: &readapi.Operations{Overview: control{n}},
+				Prices:       n.priceReads(),
+				Routing:      &readapi.Routing{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
+				Alerts:       n.alertReads(),
+				Costs:        costs,
+				Departments:  &readapi.Departments{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}},
+				CostSettings: &readapi.CostSettings{History: history{n.store, n.codec}},
+				Audit:        &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
+				Operations:   &readapi.Operations{Overview: control{n}},
+				Budgets:      n.budgetReads(),
 			},
 		},
+		Streams:  map[string]echo.HandlerFunc{"exportCosts": costs.ExportCosts},
 		Verifier: n.verifier,
 		Writes: &commands.Writes{
 			Repeats: &commands.Repeats{Log: n.store, Key: key}, Refusals: &commands.Refusals{Handler: handler}, Reads: providers.Reads,
@@ -108,7 +124,7 @@ func (n *node) providers() *commands.Providers {
 	policy := netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}
 	client := netguard.NewClient(policy, netguard.Options{})
 	use := &commands.Providers{
-		Handler:   &commands.Handler{Log: n.store, Codec: n.codec, Sealer: clients{n.keeper}, Now: time.Now, Logger: n.log, Changed: n.directory.Changed},
+		Handler:   &commands.Handler{Log: n.store, Codec: n.codec, Sealer: clients{n.keeper}, Now: time.Now, Logger: n.log, Changed: n.changed},
 		HealthLog: n.store, Secrets: n.secrets,
 		Wire:    wire{tester: gateway.NewTester(client, gateway.TesterOptions{UserAgent: "archon/" + n.version}), policy: policy},
 		Current: n.providerReads().Current,
@@ -120,6 +136,30 @@ func (n *node) providers() *commands.Providers {
 	return use
 }
 
+// changed makes this node look again at what it has in memory of a tenant, after a command of its own.
+func (n *node) changed(tenant string) {
+	n.directory.Changed(tenant)
+	n.zones.Forget(tenant)
+}
+
+// guard says where tenants may have Archon call.
+func (n *node) guard() netguard.Policy {
+	return netguard.Policy{Allowed: n.cfg.ProviderAllowedCIDRs}
+}
+
+// costSettings are the use cases of the settings of costs.
+func (n *node) costSettings(handler *commands.Handler) *commands.CostSettings {
+	return &commands.CostSettings{
+		Handler: handler, Secrets: n.secrets, Reads: commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout},
+		CheckURL: func(url string) string {
+			if _, err := n.guard().CheckURL(url); err != nil {
+				return reasonOf(err)
+			}
+			return ""
+		},
+	}
+}
+
 // prices are the use cases of price books.
 func (n *node) prices(handler *commands.Handler) *commands.Prices {
 	reads := commands.ReadYourWrites{Waiter: n.runner, Bound: n.cfg.ReadYourWritesTimeout}
@@ -128,6 +168,10 @@ func (n *node) prices(handler *commands.Handler) *commands.Prices {
 
 func (n *node) alertReads() *readapi.Alerts {
 	return &readapi.Alerts{Database: readapi.Database{Pool: n.appPool}}
+}
+
+func (n *node) costReads() *readapi.Costs {
+	return &readapi.Costs{Database: readapi.Database{Pool: n.appPool}, History: history{n.store, n.codec}, Budgets: n.budgetReads(), Now: time.Now}
 }
 
 func (n *node) providerReads() *readapi.Providers {

@@ -37,6 +37,13 @@ func (p Process) auditCommand() *cobra.Command {
 // withLog runs a command over the log of all tenants: as the superuser where the database is embedded, who alone also
 // sees rows of tenants without a head, else as the worker.
 func (p Process) withLog(ctx context.Context, cfg config.Config, run func(ctx context.Context, store *eventstore.Store) error) error {
+	return p.withReadingPool(ctx, cfg, func(ctx context.Context, pool *pgxpool.Pool) error {
+		return run(ctx, eventstore.New(pool, eventstore.Config{Log: p.quiet(cfg)}))
+	})
+}
+
+// withReadingPool runs a command that reads log and tables of all tenants.
+func (p Process) withReadingPool(ctx context.Context, cfg config.Config, run func(ctx context.Context, pool *pgxpool.Pool) error) error {
 	db, err := openDatabase(ctx, cfg, p.quiet(cfg))
 	if err != nil {
 		return err
@@ -47,7 +54,7 @@ func (p Process) withLog(ctx context.Context, cfg config.Config, run func(ctx co
 		return err
 	}
 	defer pool.Close()
-	return run(ctx, eventstore.New(pool, eventstore.Config{Log: p.quiet(cfg)}))
+	return run(ctx, pool)
 }
 
 // readingPool is for commands that read across tenants.

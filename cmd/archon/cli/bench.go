@@ -34,6 +34,19 @@ func (p Process) benchCommand() *cobra.Command {
 	project := flags(&cobra.Command{Use: "project", Short: "Catch-up and lag of the provider projections beside COPY", Args: cobra.NoArgs, RunE: run(bench.Project)})
 	rebuildAll := func(ctx context.Context, config bench.Config) error { return bench.Rebuild(ctx, config, projectors()) } //nolint:wrapcheck // measure does
 	rebuild := flags(&cobra.Command{Use: "rebuild", Short: "Rebuilds of projections that serve beside COPY of the log", Args: cobra.NoArgs, RunE: run(rebuildAll)})
+	var rows, events int
+	costs := flags(&cobra.Command{
+		Use: "costs [--events N] [--rows N] [--seconds S]", Short: "Rebuild of the ledger beside COPY, reading costs, reserving from budgets",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.measure(cmd.Context(), bench.Config{
+				Duration: time.Duration(seconds) * time.Second, JSON: asJSON, Out: p.Stdout, Progress: p.Stderr, Events: events, Rows: rows,
+			}, []int{0}, []func(context.Context, bench.Config) error{bench.Costs})
+		},
+	})
+	costs.Flags().IntVar(&events, "events", 0, "calls in the log that is rebuilt from (default 200,000)")
+	costs.Flags().IntVar(&rows, "rows", 0, "calls of the month that is read (default 1,000,000)")
+	costs.Flags().IntVar(&seconds, "seconds", 0, "seconds of each of the five rounds of each read (default 5)")
 	var calls bench.GatewayConfig
 	var callSeconds float64
 	gateway := flags(&cobra.Command{
@@ -49,12 +62,12 @@ func (p Process) benchCommand() *cobra.Command {
 	gateway.Flags().IntVar(&calls.Rounds, "rounds", 0, "rounds (default 5)")
 	gateway.Flags().IntVar(&calls.Streams, "streams", 0, "streams open at once (default 1000)")
 	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		if err := run(bench.Append, bench.Verify, bench.Project, rebuildAll)(cmd, args); err != nil {
+		if err := run(bench.Append, bench.Verify, bench.Project, rebuildAll, bench.Costs)(cmd, args); err != nil {
 			return err
 		}
 		return p.measureGateway(cmd.Context(), bench.GatewayConfig{}, asJSON)
 	}})
-	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, rebuild, gateway, all)
+	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, rebuild, costs, gateway, all)
 }
 
 // measureGateway measures a child Archon of this same program.

@@ -29,7 +29,9 @@ var _ = Describe("Credentials that a provider refuses", Label("e2e"), Ordered, C
 
 	// alerts are the tenant's, of a status.
 	alerts := func(status string) func() []map[string]any {
-		return func() []map[string]any { return c.must(http.MethodGet, alertsPath+"?status="+status, c.admin, nil).list() }
+		return func() []map[string]any {
+			return c.must(http.MethodGet, alertsPath+"?status="+status, c.admin, nil).list()
+		}
 	}
 	dies := func() {
 		GinkgoHelper()

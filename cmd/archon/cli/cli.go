@@ -82,7 +82,7 @@ func (p Process) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		p.devCommand(), p.serveCommand(), p.migrateCommand(), p.tokenCommand(), p.projectionsCommand(), p.auditCommand(),
-		p.eventsCommand(), p.routingCommand(), p.dsnCommand(), p.benchCommand(), p.healthCommand(), p.versionCommand(),
+		p.eventsCommand(), p.routingCommand(), p.costsCommand(), p.dsnCommand(), p.benchCommand(), p.healthCommand(), p.versionCommand(),
 	)
 	root.SetHelpCommand(p.helpCommand(root))
 	usageOnBadArguments(root)

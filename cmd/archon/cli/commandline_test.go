@@ -47,14 +47,14 @@ var _ = Describe("The command line", Ordered, ContinueOnFailure, Label("e2e"), f
 
 	It("answers a mistake with exit code 2 and a sentence, and does nothing", func() {
 		for mistake, said := range map[string]string{
-			"bogus": "bogus", "audit": "subcommands", "audit bogus": "bogus", "projections": "subcommands", "events": "subcommands", "bench": "subcommands",
+			"bogus": "bogus", "audit": "subcommands", "audit bogus": "bogus", "projections": "subcommands", "events": "subcommands", "costs": "subcommands", "costs check extra": "extra", "bench": "subcommands",
 			"--bogus": "--bogus", "serve --bogus": "--bogus", "serve --roles": "--roles", "serve --roles king": "api, projector, worker", "serve --roles=": "--roles",
 			"dev extra": "extra", "version extra": "extra", "dsn extra": "extra", "audit verify extra": "extra", "migrate extra": "extra", "health extra": "extra",
 			"token": "--tenant", "token --tenant acme": "--user", "token --tenant acme --user ada": "--role", "token --tenant Acme --user ada --role admin": "--tenant",
 			"token --tenant acme --user ada --role king": "viewer, operator, admin, auditor", "token --tenant acme --user ada --role admin --ttl soon": "--ttl",
 			"token --tenant acme --user ada --role admin --ttl 0s": "--ttl", "token --tenant acme --user ada --role admin --ttl 100000h": "--ttl",
-			"token --tenant acme --user ada --role admin --ttl -1h": "--ttl",
-			"events tail --after x":                                 "--after", "events tail --after -1": "--after", "projections retry": "1 arg", "help bogus": "bogus", "help audit bogus": "audit bogus",
+			"token --tenant acme --user ada --role admin --ttl -1h": "--ttl", "token --tenant acme --user ada --role admin --department a\u007fb": "--department",
+			"events tail --after x": "--after", "events tail --after -1": "--after", "projections retry": "1 arg", "help bogus": "bogus", "help audit bogus": "audit bogus",
 			"bench append --callers x": "--callers",
 		} {
 			stdout, stderr := says(usage, strings.Fields(mistake)...)
@@ -72,7 +72,7 @@ var _ = Describe("The command line", Ordered, ContinueOnFailure, Label("e2e"), f
 		for _, text := range []string{bare, flag} {
 			Expect(text).To(HavePrefix(help[:strings.Index(help, "Usage:")]))
 		}
-		for _, command := range []string{"dev", "serve", "migrate", "token", "audit", "events", "projections", "dsn", "bench", "version", "health"} {
+		for _, command := range []string{"dev", "serve", "migrate", "token", "audit", "events", "projections", "costs", "dsn", "bench", "version", "health"} {
 			Expect(help).To(MatchRegexp(`(?m)^  ` + command + ` `))
 			about, _ := says(good, "help", command)
 			Expect(about).To(ContainSubstring("archon " + command))

@@ -20,6 +20,14 @@ import (
 // raiseAlert is another node on the same database that has called a model without a price.
 func raiseAlert(place *installation, tenant, model string) {
 	GinkgoHelper()
+	asNode(place, func(ctx context.Context, handler *commands.Handler) error {
+		return (&commands.Alerts{Handler: handler}).Raise(ctx, tenant, alerts.Unpriced("custom", model)) //nolint:wrapcheck // a test
+	})
+}
+
+// asNode does something as a node of the installation would.
+func asNode(place *installation, work func(ctx context.Context, handler *commands.Handler) error) {
+	GinkgoHelper()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	pool, err := pgxpool.New(ctx, runtimeURL(place))
@@ -28,8 +36,7 @@ func raiseAlert(place *installation, tenant, model string) {
 	log := slog.New(slog.DiscardHandler)
 	store := eventstore.New(pool, eventstore.Config{Log: log})
 	defer func() { Expect(store.Close(ctx)).To(Succeed()) }()
-	node := &commands.Alerts{Handler: &commands.Handler{Log: store, Codec: eventcodec.New(), Now: time.Now, Logger: log}}
-	Expect(node.Raise(ctx, tenant, alerts.Unpriced("custom", model))).To(Succeed())
+	Expect(work(ctx, &commands.Handler{Log: store, Codec: eventcodec.New(), Now: time.Now, Logger: log})).To(Succeed())
 }
 
 // alertsContract is the contract of alerts.

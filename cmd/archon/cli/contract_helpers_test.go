@@ -34,7 +34,16 @@ const (
 	mePath          = "/api/v1/me"
 	keysPath        = "/api/v1/keys"
 	pricingPath     = "/api/v1/cost/pricing"
+	budgetsPath     = "/api/v1/cost/budget"
 	alertsPath      = "/api/v1/alerts"
+	dashboardPath   = "/api/v1/cost/dashboard"
+	breakdownPath   = "/api/v1/cost/breakdown"
+	forecastPath    = "/api/v1/cost/forecast"
+	exportPath      = "/api/v1/cost/export"
+	settingsPath    = "/api/v1/cost/settings"
+	departmentsPath = "/api/v1/departments"
+	repricePath     = "/api/v1/cost/reprice"
+	repricingsPath  = "/api/v1/cost/repricings"
 )
 
 // uuidPattern is what ids that Archon makes look like: UUIDs of version 7.
@@ -171,6 +180,10 @@ func (s *surface) conform(method, path string, r reply) {
 		Expect(r.header.Get("WWW-Authenticate")).To(HavePrefix("Bearer"), at)
 	case http.StatusNoContent:
 		Expect(r.body).To(BeEmpty(), at)
+		return
+	}
+	if described.Value.Content.Get("text/csv") != nil {
+		Expect(r.header.Get("Content-Type")).To(Equal("text/csv; charset=utf-8; header=present"), at)
 		return
 	}
 	Expect(r.header.Get("Content-Type")).To(Equal("application/json"), at)

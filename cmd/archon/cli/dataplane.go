@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 	"github.com/archonhq/archon/internal/config"
 	"github.com/archonhq/archon/internal/netguard"
 	"github.com/archonhq/archon/internal/secrets"
-	"github.com/archonhq/archon/projections"
+	"github.com/archonhq/archon/readapi"
 )
 
 // idleConnsPerProvider is how many unused connections to a provider are kept: as many calls can be under way at once
@@ -30,6 +29,7 @@ const idleConnsPerProvider = 256
 // openCalls makes the node's data plane.
 func (n *node) openCalls(context.Context) error {
 	n.directory = plane.NewDirectory(source{n}, n.log, time.Now)
+	n.zones = readapi.NewTimeZones(history{n.store, n.codec}, time.Now)
 	use := n.providers()
 	n.alerts = &commands.Alerts{Handler: use.Handler}
 	metrics, err := plane.NewMetrics(n.metrics)
@@ -44,13 +44,15 @@ func (n *node) openCalls(context.Context) error {
 	})
 	n.samples = &plane.Samples{Record: use.RecordSample, Now: time.Now, Log: n.log}
 	n.breakers = breaker.New(n.cache.Client(), breaker.Config{Log: n.log, OnTransition: n.transitions.add})
+	n.budgets = budget.New(n.cache.Client(), n.log)
 	n.plane = plane.New(plane.Config{
 		Directory: n.directory, Targets: &targets{secret: use.Secret},
 		Dialect: dialect.NewClient(client, "archon/"+n.version, dialect.Timeouts{
 			FirstByte: n.cfg.FirstByteTimeout, Idle: n.cfg.IdleTimeout, Total: n.cfg.CallTimeout,
 		}),
-		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: budget.New(n.cache.Client(), n.log),
-		Spend: n.keySpend, Recorder: recorder{&commands.Usage{Handler: use.Handler, Refusals: &commands.Refusals{Handler: use.Handler}}}, Samples: n.samples,
+		Breakers: n.breakers, Limiter: limits.New(n.cache.Client(), limits.Config{Log: n.log}), Budgets: n.budgets,
+		Spend: n.keySpend, PeriodSpend: n.periodSpend, Raise: n.raise,
+		Recorder: recorder{&commands.Usage{Handler: use.Handler, Refusals: &commands.Refusals{Handler: use.Handler}}}, Samples: n.samples,
 		Unpriced: n.unpriced, Async: n.cfg.UsageRecording == config.UsageAsync, DefaultMaxTokens: n.cfg.DefaultMaxTokens, Metrics: metrics, Log: n.log,
 	})
 	return nil
@@ -121,23 +123,7 @@ func callerOf(caller plane.Caller, status int) commands.Caller {
 	}
 }
 
-// keySpend is what a key has spent according to the whole log, for a budget whose counter is lost.
-func (n *node) keySpend(ctx context.Context, tenant, keyID string) (budget.Amount, int64, error) {
-	head, err := n.store.Head(ctx, tenant)
-	if err != nil {
-		return 0, 0, err //nolint:wrapcheck // says what it read
-	}
-	if err := n.runner.Wait(ctx, tenant, head.Position, projections.KeySpendName); err != nil {
-		return 0, 0, err //nolint:wrapcheck // says what it waited for
-	}
-	// The sum may show more by now than was waited for: what is in it must not be added once more when it is settled.
-	spent, position, err := n.dataPlaneReads().SpentBy(ctx, tenant, keyID)
-	return budget.FromE10(int64(spent)), position, err //nolint:wrapcheck // says what it read
-}
-
-// unpriced raises the alert of a model without a price, which costs little where it has been raised already.
+// unpriced raises the alert of a model without a price.
 func (n *node) unpriced(ctx context.Context, tenant, providerType, model string) {
-	if err := n.alerts.Raise(ctx, tenant, alerts.Unpriced(providerType, model)); err != nil {
-		n.log.WarnContext(ctx, "alert not raised", slog.Any("error", err))
-	}
+	n.raise(ctx, tenant, alerts.Unpriced(providerType, model))
 }

@@ -58,6 +58,8 @@ var _ = Describe("Hostile requests", Ordered, ContinueOnFailure, Label("e2e"), f
 			return filled(template, provider)
 		case strings.HasPrefix(template, projectionsPath):
 			return filled(template, "providers")
+		case strings.HasPrefix(template, breakdownPath):
+			return filled(template, "user")
 		}
 		return filled(template, uuid.NewString())
 	}
@@ -243,6 +245,12 @@ var _ = Describe("Hostile requests", Ordered, ContinueOnFailure, Label("e2e"), f
 					body = map[string]any{"is_enabled": false}
 				case "replaceCredentials":
 					body = map[string]any{"api_key": "k"}
+				case "renameDepartment":
+					body = map[string]any{"name": "n"}
+				case "putBudget":
+					body = budgeted(nil)
+				case "putDepartmentBudget":
+					return // a department may have any id, and need not be there yet
 				}
 				harmless(method+" "+template+" "+id, s.must(method, filled(template, id), admin, body), http.StatusNotFound)
 			})

@@ -11,6 +11,8 @@ import (
 	"github.com/archonhq/archon/api"
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/internal/webhook"
+	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
 )
 
@@ -35,6 +37,21 @@ func (n *node) newRouter(use *commands.Providers) (*reactions.Router, error) {
 	credentials := &commands.DeadCredentials{Alerts: n.alerts, Waiter: n.runner, Refused: n.providerReads().CredentialsRefused}
 	router.Handle(reactions.DeadCredentialsTopic, reactions.DeadCredentials(func(ctx context.Context, job reactions.Job, position int64, providerID string) error {
 		return credentials.Settle(ctx, jobCaller(job), position, providerID) //nolint:wrapcheck // says what it did
+	}))
+	delivery := &commands.AlertDelivery{
+		Settings: n.costSettings(use.Handler), LoadUntil: n.store.LoadUntil,
+		Send: webhook.NewSender(n.guard(), "archon/"+n.version, time.Now).Send,
+	}
+	router.HandleMany(reactions.DeliverAlertTopic, reactions.DeliveriesAtOnce, reactions.DeliverAlerts(delivery.Deliver))
+	repricings := n.repricings(use.Handler)
+	router.Handle(reactions.RepriceTopic, reactions.RepriceCalls(func(ctx context.Context, job reactions.Job, repricingID string) error {
+		return repricings.Run(ctx, jobCaller(job), repricingID) //nolint:wrapcheck // says what it did
+	}))
+	router.Handle(reactions.ReviewBudgetsTopic, reactions.ReviewBudgets(func(ctx context.Context, job reactions.Job, position int64) error {
+		if err := n.runner.Wait(ctx, job.Tenant, position, projections.BudgetsName); err != nil {
+			return err //nolint:wrapcheck // says what it waited for
+		}
+		return n.reviewBudgets(ctx, jobCaller(job))
 	}))
 	return router, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/archonhq/archon/commands"
 	"github.com/archonhq/archon/eventstore"
 	"github.com/archonhq/archon/gateway/breaker"
+	"github.com/archonhq/archon/gateway/budget"
 	"github.com/archonhq/archon/gateway/plane"
 	"github.com/archonhq/archon/internal/auth"
 	"github.com/archonhq/archon/internal/cache"
@@ -29,6 +30,7 @@ import (
 	"github.com/archonhq/archon/migrations"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
+	"github.com/archonhq/archon/readapi"
 )
 
 // workerConns is the size of the worker's pool: projector workers, waiters, jobs and the prober.
@@ -58,10 +60,13 @@ type node struct {
 	directory   *plane.Directory
 	samples     *plane.Samples
 	breakers    *breaker.Breakers
+	budgets     *budget.Budgets
 	plane       *plane.Plane
 	transitions transitions
 	// alerts are raised by calls and resolved by jobs.
 	alerts *commands.Alerts
+	// zones are the tenants' time zones, in memory.
+	zones *readapi.TimeZones
 
 	// closers end the parts in the reverse order of their start.
 	closers []func(ctx context.Context) error
@@ -181,7 +186,8 @@ func openSecretStore(ctx context.Context, cfg config.Config, log *slog.Logger) (
 
 func (n *node) openTokens(ctx context.Context) (err error) {
 	verify := auth.Config{
-		Issuer: n.cfg.OIDCIssuer, Audience: n.cfg.OIDCAudience, TenantClaim: n.cfg.OIDCTenantClaim, RolesClaim: n.cfg.OIDCRolesClaim, Log: n.log,
+		Issuer: n.cfg.OIDCIssuer, Audience: n.cfg.OIDCAudience, TenantClaim: n.cfg.OIDCTenantClaim, RolesClaim: n.cfg.OIDCRolesClaim,
+		DepartmentClaim: n.cfg.OIDCDepartmentClaim, Log: n.log,
 	}
 	if n.cfg.OIDCIssuer != "" {
 		if n.verifier, err = auth.NewVerifier(ctx, verify); err != nil {
@@ -217,15 +223,22 @@ func projectors() []projections.Projector {
 		projections.Providers{},
 		projections.Keys{},
 		projections.Prices{},
+		projections.Departments{},
+		projections.Budgets{},
+		projections.CostSettings{},
 		projections.Routing{},
 		projections.Alerts{},
 		projections.Breakers{},
 		projections.KeySpend{},
+		projections.Ledger{},
 		projections.AuditIndex{},
 		reactions.ProbeSchedule{},
 		reactions.SecretRemoval{},
 		reactions.AlertResolution{},
 		reactions.CredentialAlerts{},
+		reactions.AlertDelivery{},
+		reactions.Repricing{},
+		reactions.BudgetReview{},
 	}
 }
 

@@ -106,7 +106,8 @@ func (d dataPlane) Route(ctx context.Context, caller commands.Caller, request co
 	result, problem := d.plane.Chat(ctx, plane.ChatCall{
 		Caller: plane.Caller{
 			Tenant: caller.Tenant, Actor: caller.Actor, Roles: caller.Roles, Method: caller.Method, Path: caller.Path,
-			CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent, UserID: caller.Actor.ID, DepartmentID: request.DepartmentID,
+			CorrelationID: caller.CorrelationID, IP: caller.IP, UserAgent: caller.UserAgent, UserID: caller.Actor.ID,
+			DepartmentID: request.ClaimedDepartment, NamedDepartment: request.DepartmentID,
 		},
 		Chat: chat, MaxCostPer1k: nano(request.MaxCostPer1k), MaxLatencyMS: request.MaxLatencyMS, Needs: needsOf(request.Needs),
 		Before: func(result *plane.Result) { before(routedOf(result)) },
@@ -161,6 +162,9 @@ func failureOf(problem *plane.Problem, attempts []usage.Attempt) *httpx.Error {
 	}
 	if len(attempts) > 0 {
 		failure.Details = map[string]any{"attempts": attemptsOf(attempts)}
+	}
+	if problem.Budget != nil {
+		failure.Details = map[string]any{"budget": problem.Budget}
 	}
 	return failure
 }

@@ -117,6 +117,10 @@ func (n *node) startBackground(roles []string, run func(string, func(context.Con
 	run("probes", prober.Run)
 	sweeper := &reactions.Sweeper{Pool: n.workerPool, Secrets: n.secrets, Registered: n.registered, Now: time.Now, Log: n.log}
 	run("sweeps", sweeper.Run)
+	watch := &reactions.BudgetSweeper{Pool: n.workerPool, Log: n.log, Review: func(ctx context.Context, tenant string) error {
+		return n.reviewBudgets(ctx, commands.SystemCaller(tenant, "budgets"))
+	}}
+	run("budgets", watch.Run)
 	return nil
 }
 

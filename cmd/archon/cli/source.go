@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/archonhq/archon/domain"
+	"github.com/archonhq/archon/domain/budgets"
+	"github.com/archonhq/archon/domain/costsettings"
 	"github.com/archonhq/archon/domain/keys"
 	"github.com/archonhq/archon/domain/prices"
 	"github.com/archonhq/archon/domain/providers"
@@ -29,7 +31,7 @@ var configurationTypes = func() []string { //nolint:gochecknoglobals // a consta
 	var types []string
 	for _, event := range slices.Concat([]domain.Event{
 		providers.Registered{}, providers.Updated{}, providers.CredentialsRotated{}, providers.Deleted{},
-	}, keys.Events(), prices.Events(), routing.Events()) {
+	}, keys.Events(), prices.Events(), budgets.Events(), routing.Events(), costsettings.Events()) {
 		types = append(types, event.EventType())
 	}
 	return types
@@ -46,7 +48,7 @@ func (s source) Load(ctx context.Context, tenant string, upTo int64, patience ti
 	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	configuration := &plane.Configuration{Fallback: routing.DefaultFallback()}
-	err := s.node.runner.Wait(patient, tenant, upTo, projections.ProvidersName, projections.KeysName, projections.PricesName)
+	err := s.node.runner.Wait(patient, tenant, upTo, projections.ProvidersName, projections.KeysName, projections.PricesName, projections.BudgetsName)
 	switch {
 	case errors.Is(err, projections.ErrHalted), errors.Is(err, projections.ErrLagging):
 		configuration.Lagging = err
@@ -64,6 +66,9 @@ func (s source) Load(ctx context.Context, tenant string, upTo int64, patience ti
 	}
 	if configuration.Prices, err = read.Prices.Book(ctx, tenant); err != nil {
 		return nil, err //nolint:wrapcheck // says what it read
+	}
+	if err := s.node.loadBudgets(ctx, tenant, configuration); err != nil {
+		return nil, err
 	}
 	if err := s.loadRouting(ctx, tenant, configuration); err != nil {
 		return nil, err

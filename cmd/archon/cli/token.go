@@ -24,7 +24,7 @@ func openIssuer(cfg config.Config) (*oidcdev.Issuer, error) {
 	}
 	issuer, err := oidcdev.Open(oidcdev.Config{
 		Dir: filepath.Join(cfg.DataDir, "oidc"), URL: "http://" + reachable(cfg.HTTPAddr) + issuerPath,
-		TenantClaim: cfg.OIDCTenantClaim, RolesClaim: cfg.OIDCRolesClaim, Audience: cfg.OIDCAudience,
+		TenantClaim: cfg.OIDCTenantClaim, RolesClaim: cfg.OIDCRolesClaim, DepartmentClaim: cfg.OIDCDepartmentClaim, Audience: cfg.OIDCAudience,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the embedded OIDC issuer: %w", err)
@@ -45,11 +45,11 @@ func reachable(addr string) string {
 }
 
 func (p Process) tokenCommand() *cobra.Command {
-	var tenant, user string
+	var tenant, user, department string
 	var roles []string
 	var ttl time.Duration
 	cmd := &cobra.Command{
-		Use: "token --tenant T --user U --role viewer|operator|admin|auditor", Short: "Print a token of the embedded issuer",
+		Use: "token --tenant T --user U --role viewer|operator|admin|auditor [--department D]", Short: "Print a token of the embedded issuer",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := p.settings(false)
@@ -63,6 +63,10 @@ func (p Process) tokenCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			if !auth.ValidDepartment(department) {
+				return usageError{errors.New("--department must be at most 200 bytes of text")}
+			}
+			claims.Department = department
 			issuer, err := openIssuer(cfg)
 			if err != nil {
 				return err
@@ -78,6 +82,7 @@ func (p Process) tokenCommand() *cobra.Command {
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant id")
 	cmd.Flags().StringVar(&user, "user", "", "user id, the token's sub")
 	cmd.Flags().StringSliceVar(&roles, "role", nil, "viewer, operator, admin or auditor; may be given several times")
+	cmd.Flags().StringVar(&department, "department", "", "id of the department on whose account the user's calls are")
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long the token is valid")
 	return cmd
 }
