@@ -2057,8 +2057,11 @@ type Projection struct {
 	// Position The last position that it shows.
 	//
 	// Example: 4711
-	Position int64            `json:"position"`
-	Status   ProjectionStatus `json:"status"`
+	Position int64 `json:"position"`
+
+	// Rebuild How far a rebuild is; null where there is none. The other fields are about what serves meanwhile.
+	Rebuild *ProjectionRebuild `json:"rebuild"`
+	Status  ProjectionStatus   `json:"status"`
 
 	// Version Example: 1
 	Version int `json:"version"`
@@ -2078,6 +2081,28 @@ type ProjectionListEnvelope struct {
 
 	// Meta About the answer itself and the page that it is.
 	Meta ListMeta `json:"meta"`
+}
+
+// ProjectionRebuild defines model for ProjectionRebuild.
+type ProjectionRebuild struct {
+	// Error Why it has stopped; null where it goes on.
+	Error *string `json:"error"`
+
+	// EventsPerSecond Recent speed.
+	//
+	// Example: 12000
+	EventsPerSecond float64 `json:"events_per_second"`
+
+	// Head Example: 4711
+	Head int64 `json:"head"`
+
+	// Position Example: 1200
+	Position int64 `json:"position"`
+
+	// SecondsLeft At that speed; null where it is not known yet.
+	//
+	// Example: 0.3
+	SecondsLeft *float64 `json:"seconds_left"`
 }
 
 // ProjectionStatus defines model for ProjectionStatus.
@@ -3121,6 +3146,15 @@ type ServerInterface interface {
 	// ListProjections How far each projection is
 	// (GET /api/v1/projections)
 	ListProjections(ctx echo.Context, params ListProjectionsParams) error
+	// PauseProjection Stop a projection
+	// (POST /api/v1/projections/{name}/pause)
+	PauseProjection(ctx echo.Context, name string) error
+	// RebuildProjection Build a projection anew from the log
+	// (POST /api/v1/projections/{name}/rebuild)
+	RebuildProjection(ctx echo.Context, name string) error
+	// ResumeProjection Let a paused projection go on
+	// (POST /api/v1/projections/{name}/resume)
+	ResumeProjection(ctx echo.Context, name string) error
 	// RetryProjection Try a stalled projection again
 	// (POST /api/v1/projections/{name}/retry)
 	RetryProjection(ctx echo.Context, name string) error
@@ -4014,6 +4048,54 @@ func (w *ServerInterfaceWrapper) ListProjections(ctx echo.Context) error {
 	return err
 }
 
+// PauseProjection converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseProjection(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseProjection(ctx, name)
+	return err
+}
+
+// RebuildProjection converts echo context to params.
+func (w *ServerInterfaceWrapper) RebuildProjection(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RebuildProjection(ctx, name)
+	return err
+}
+
+// ResumeProjection converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeProjection(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeProjection(ctx, name)
+	return err
+}
+
 // RetryProjection converts echo context to params.
 func (w *ServerInterfaceWrapper) RetryProjection(ctx echo.Context) error {
 	var err error
@@ -4391,6 +4473,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/keys/:id", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
 	router.GET(options.BaseURL+"/api/v1/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/v1/projections", wrapper.ListProjections, options.OperationMiddlewares["listProjections"]...)
+	router.POST(options.BaseURL+"/api/v1/projections/:name/pause", wrapper.PauseProjection, options.OperationMiddlewares["pauseProjection"]...)
+	router.POST(options.BaseURL+"/api/v1/projections/:name/rebuild", wrapper.RebuildProjection, options.OperationMiddlewares["rebuildProjection"]...)
+	router.POST(options.BaseURL+"/api/v1/projections/:name/resume", wrapper.ResumeProjection, options.OperationMiddlewares["resumeProjection"]...)
 	router.POST(options.BaseURL+"/api/v1/projections/:name/retry", wrapper.RetryProjection, options.OperationMiddlewares["retryProjection"]...)
 	router.GET(options.BaseURL+"/api/v1/router/fallback", wrapper.GetFallback, options.OperationMiddlewares["getFallback"]...)
 	router.PUT(options.BaseURL+"/api/v1/router/fallback", wrapper.ReplaceFallback, options.OperationMiddlewares["replaceFallback"]...)
@@ -5450,6 +5535,102 @@ func (response ListProjections200JSONResponse) VisitListProjectionsResponse(w ht
 	return err
 }
 
+type PauseProjectionRequestObject struct {
+	Name string `json:"name"`
+}
+
+type PauseProjectionResponseObject interface {
+	VisitPauseProjectionResponse(w http.ResponseWriter) error
+}
+
+type PauseProjection202ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type PauseProjection202JSONResponse struct {
+	Body    ProjectionEnvelope
+	Headers PauseProjection202ResponseHeaders
+}
+
+func (response PauseProjection202JSONResponse) VisitPauseProjectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RebuildProjectionRequestObject struct {
+	Name string `json:"name"`
+}
+
+type RebuildProjectionResponseObject interface {
+	VisitRebuildProjectionResponse(w http.ResponseWriter) error
+}
+
+type RebuildProjection202ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type RebuildProjection202JSONResponse struct {
+	Body    ProjectionEnvelope
+	Headers RebuildProjection202ResponseHeaders
+}
+
+func (response RebuildProjection202JSONResponse) VisitRebuildProjectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeProjectionRequestObject struct {
+	Name string `json:"name"`
+}
+
+type ResumeProjectionResponseObject interface {
+	VisitResumeProjectionResponse(w http.ResponseWriter) error
+}
+
+type ResumeProjection202ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type ResumeProjection202JSONResponse struct {
+	Body    ProjectionEnvelope
+	Headers ResumeProjection202ResponseHeaders
+}
+
+func (response ResumeProjection202JSONResponse) VisitResumeProjectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RetryProjectionRequestObject struct {
 	Name string `json:"name"`
 }
@@ -6111,6 +6292,15 @@ type StrictServerInterface interface {
 	// ListProjections How far each projection is
 	// (GET /api/v1/projections)
 	ListProjections(ctx context.Context, request ListProjectionsRequestObject) (ListProjectionsResponseObject, error)
+	// PauseProjection Stop a projection
+	// (POST /api/v1/projections/{name}/pause)
+	PauseProjection(ctx context.Context, request PauseProjectionRequestObject) (PauseProjectionResponseObject, error)
+	// RebuildProjection Build a projection anew from the log
+	// (POST /api/v1/projections/{name}/rebuild)
+	RebuildProjection(ctx context.Context, request RebuildProjectionRequestObject) (RebuildProjectionResponseObject, error)
+	// ResumeProjection Let a paused projection go on
+	// (POST /api/v1/projections/{name}/resume)
+	ResumeProjection(ctx context.Context, request ResumeProjectionRequestObject) (ResumeProjectionResponseObject, error)
 	// RetryProjection Try a stalled projection again
 	// (POST /api/v1/projections/{name}/retry)
 	RetryProjection(ctx context.Context, request RetryProjectionRequestObject) (RetryProjectionResponseObject, error)
@@ -7271,6 +7461,81 @@ func (sh *strictHandler) ListProjections(ctx echo.Context, params ListProjection
 		return err
 	} else if validResponse, ok := response.(ListProjectionsResponseObject); ok {
 		return validResponse.VisitListProjectionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PauseProjection operation middleware
+func (sh *strictHandler) PauseProjection(ctx echo.Context, name string) error {
+	var request PauseProjectionRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseProjection(ctx.Request().Context(), request.(PauseProjectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseProjection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PauseProjectionResponseObject); ok {
+		return validResponse.VisitPauseProjectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RebuildProjection operation middleware
+func (sh *strictHandler) RebuildProjection(ctx echo.Context, name string) error {
+	var request RebuildProjectionRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RebuildProjection(ctx.Request().Context(), request.(RebuildProjectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RebuildProjection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RebuildProjectionResponseObject); ok {
+		return validResponse.VisitRebuildProjectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeProjection operation middleware
+func (sh *strictHandler) ResumeProjection(ctx echo.Context, name string) error {
+	var request ResumeProjectionRequestObject
+
+	request.Name = name
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeProjection(ctx.Request().Context(), request.(ResumeProjectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeProjection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeProjectionResponseObject); ok {
+		return validResponse.VisitResumeProjectionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -22,6 +22,9 @@ type Operations struct {
 // a state for it one of kind Conflict.
 type Control interface {
 	RetryProjection(ctx context.Context, tenant, name string) (api.Projection, error)
+	RebuildProjection(ctx context.Context, tenant, name string) (api.Projection, error)
+	PauseProjection(ctx context.Context, tenant, name string) (api.Projection, error)
+	ResumeProjection(ctx context.Context, tenant, name string) (api.Projection, error)
 	RetryJob(ctx context.Context, tenant, id string) (api.Job, error)
 	DiscardJob(ctx context.Context, tenant, id string) (api.Job, error)
 }
@@ -30,6 +33,27 @@ type Control interface {
 func (o *Operations) RetryProjection(ctx context.Context, request api.RetryProjectionRequestObject) (api.RetryProjectionResponseObject, error) {
 	return done(ctx, o, o.Control.RetryProjection, request.Name, func(name string) domain.To {
 		return domain.To{Stream: operations.ProjectionStream(name), Event: operations.ProjectionRetried{Name: name}}
+	})
+}
+
+// RebuildProjection implements api.StrictServerInterface.
+func (o *Operations) RebuildProjection(ctx context.Context, request api.RebuildProjectionRequestObject) (api.RebuildProjectionResponseObject, error) {
+	return done(ctx, o, o.Control.RebuildProjection, request.Name, func(name string) domain.To {
+		return domain.To{Stream: operations.ProjectionStream(name), Event: operations.ProjectionRebuildRequested{Name: name}}
+	})
+}
+
+// PauseProjection implements api.StrictServerInterface.
+func (o *Operations) PauseProjection(ctx context.Context, request api.PauseProjectionRequestObject) (api.PauseProjectionResponseObject, error) {
+	return done(ctx, o, o.Control.PauseProjection, request.Name, func(name string) domain.To {
+		return domain.To{Stream: operations.ProjectionStream(name), Event: operations.ProjectionPaused{Name: name}}
+	})
+}
+
+// ResumeProjection implements api.StrictServerInterface.
+func (o *Operations) ResumeProjection(ctx context.Context, request api.ResumeProjectionRequestObject) (api.ResumeProjectionResponseObject, error) {
+	return done(ctx, o, o.Control.ResumeProjection, request.Name, func(name string) domain.To {
+		return domain.To{Stream: operations.ProjectionStream(name), Event: operations.ProjectionResumed{Name: name}}
 	})
 }
 
@@ -45,6 +69,22 @@ func (o *Operations) DiscardJob(ctx context.Context, request api.DiscardJobReque
 	return done(ctx, o, o.Control.DiscardJob, request.ID, func(id string) domain.To {
 		return domain.To{Stream: operations.JobStream(id), Event: operations.JobDiscarded{JobID: id}}
 	})
+}
+
+// Record records what an operator did to a tenant's projections without a request, on the command line.
+func (o *Operations) Record(ctx context.Context, tenant string, to domain.To) error {
+	event, err := o.Handler.Codec.Encode(to.Stream, to.Event)
+	if err != nil {
+		return err //nolint:wrapcheck // says which event
+	}
+	meta, err := o.Handler.meta(ctx, SystemCaller(tenant, "cli"))
+	if err != nil {
+		return err
+	}
+	if _, err := o.Handler.Log.Append(ctx, eventstore.Append{Tenant: tenant, Events: []eventstore.NewEvent{event}, Meta: meta}); err != nil {
+		return fmt.Errorf("record what an operator did: %w", err)
+	}
+	return nil
 }
 
 // done does a deed and records it.

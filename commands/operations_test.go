@@ -47,6 +47,22 @@ func (c *control) DiscardJob(_ context.Context, of, id string) (api.Job, error) 
 }
 
 func (c *control) RetryProjection(_ context.Context, of, name string) (api.Projection, error) {
+	return c.projection(of, name)
+}
+
+func (c *control) RebuildProjection(_ context.Context, of, name string) (api.Projection, error) {
+	return c.projection(of, name)
+}
+
+func (c *control) PauseProjection(_ context.Context, of, name string) (api.Projection, error) {
+	return c.projection(of, name)
+}
+
+func (c *control) ResumeProjection(_ context.Context, of, name string) (api.Projection, error) {
+	return c.projection(of, name)
+}
+
+func (c *control) projection(of, name string) (api.Projection, error) {
 	if of != tenant || name != "providers" {
 		return api.Projection{}, errNothing
 	}
@@ -82,6 +98,19 @@ var _ = Describe("What operators do", Label("postgres"), func() {
 		return outcome{answer, err}
 	}
 
+	rebuildProjection := func(ctx context.Context, name string) outcome {
+		answer, err := acts.RebuildProjection(ctx, api.RebuildProjectionRequestObject{Name: name})
+		return outcome{answer, err}
+	}
+	pauseProjection := func(ctx context.Context, name string) outcome {
+		answer, err := acts.PauseProjection(ctx, api.PauseProjectionRequestObject{Name: name})
+		return outcome{answer, err}
+	}
+	resumeProjection := func(ctx context.Context, name string) outcome {
+		answer, err := acts.ResumeProjection(ctx, api.ResumeProjectionRequestObject{Name: name})
+		return outcome{answer, err}
+	}
+
 	DescribeTable("is done and recorded, with who did it", func(act func() func(context.Context, string) outcome, id, stream, eventType, data string) {
 		done := act()(as(accepted), id)
 		Expect(done.err).NotTo(HaveOccurred())
@@ -103,12 +132,31 @@ var _ = Describe("What operators do", Label("postgres"), func() {
 		Entry("a job discarded", func() func(context.Context, string) outcome { return discardJob }, jobID, "job-"+jobID, "job.discarded.v1", `{"job_id":"`+jobID+`"}`),
 		Entry("a projection retried", func() func(context.Context, string) outcome { return retryProjection }, "providers",
 			operations.ProjectionStream("providers"), "projection.retried.v1", `{"name":"providers"}`),
+		Entry("a projection rebuilt", func() func(context.Context, string) outcome { return rebuildProjection }, "providers",
+			operations.ProjectionStream("providers"), "projection.rebuild_requested.v1", `{"name":"providers"}`),
+		Entry("a projection paused", func() func(context.Context, string) outcome { return pauseProjection }, "providers",
+			operations.ProjectionStream("providers"), "projection.paused.v1", `{"name":"providers"}`),
+		Entry("a projection resumed", func() func(context.Context, string) outcome { return resumeProjection }, "providers",
+			operations.ProjectionStream("providers"), "projection.resumed.v1", `{"name":"providers"}`),
 	)
+
+	It("is recorded without a request, too", func(ctx context.Context) {
+		Expect(acts.Record(ctx, tenant, domain.To{Stream: operations.ProjectionStream("keys"), Event: operations.ProjectionPaused{Name: "keys"}})).To(Succeed())
+		log := f.log()
+		Expect(log).To(HaveLen(1))
+		Expect(log[0]).To(And(HaveField("Stream", operations.ProjectionStream("keys")), HaveField("Type", "projection.paused.v1")))
+		var meta domain.Meta
+		Expect(json.Unmarshal(log[0].Meta, &meta)).To(Succeed())
+		Expect(meta.Actor).To(Equal(domain.Actor{ID: "cli", Type: domain.System}))
+		acts.Handler.Log = fullLog{Log: f.store, err: errNothing}
+		Expect(acts.Record(ctx, tenant, domain.To{Stream: "projection-x", Event: operations.ProjectionPaused{}})).To(MatchError(errNothing))
+	})
 
 	It("is not recorded where it was refused, whoever's it is", func() {
 		foreign := func(r *httpx.Request) { r.Principal.Tenant = "globex" }
 		for _, done := range []outcome{
 			retryJob(as(), "no-such"), discardJob(as(), "no-such"), retryProjection(as(), "no-such"), retryJob(as(foreign), jobID), retryProjection(as(foreign), "providers"),
+			rebuildProjection(as(foreign), "providers"), pauseProjection(as(), "no-such"), resumeProjection(as(foreign), "providers"),
 		} {
 			Expect(done.err).To(MatchError(errNothing))
 		}

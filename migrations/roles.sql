@@ -15,6 +15,8 @@ begin
     execute format('grant archon_owner to %I', current_user);
   end if;
   execute format('grant create on database %I to archon_owner', current_database());
+  -- `archon projections diff` folds the log into tables of its session.
+  execute format('grant temporary on database %I to archon_worker', current_database());
 end $$;
 grant usage, create on schema public to archon_owner;
 grant usage on schema public to archon_app, archon_worker, archon_reader;

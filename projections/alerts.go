@@ -15,13 +15,18 @@ const AlertsName = "alerts"
 // Alerts builds alerts.
 type Alerts struct{}
 
-var _ Projector = Alerts{}
+var _ Rebuildable = Alerts{}
 
 // Name implements Projector.
 func (Alerts) Name() string { return AlertsName }
 
 // Version implements Projector.
 func (Alerts) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Alerts) Tables() []string {
+	return []string{"alerts"}
+}
 
 // Handles implements Projector.
 func (Alerts) Handles() []string {

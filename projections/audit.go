@@ -26,13 +26,18 @@ const telemetryStreams = "providerhealth-"
 // that a strange byte could stop would be worth little. Bytes that are not what they should be leave their columns empty.
 type AuditIndex struct{}
 
-var _ Projector = AuditIndex{}
+var _ Rebuildable = AuditIndex{}
 
 // Name implements Projector.
 func (AuditIndex) Name() string { return AuditIndexName }
 
 // Version implements Projector.
 func (AuditIndex) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (AuditIndex) Tables() []string {
+	return []string{"audit_index"}
+}
 
 // Handles implements Projector: all of them.
 func (AuditIndex) Handles() []string { return nil }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +22,10 @@ type projection struct {
 	handles []string // nil: all
 	handled map[string]bool
 	folder  Folder // nil: it does not fold
+	// rebuilt is the projection that a rebuild of this one runs, nil where there is none; live is the way back. tables are
+	// those that are swapped in the end.
+	rebuilt, live *projection
+	tables        []string
 }
 
 func (p *projection) takes(eventType string) bool {
@@ -45,6 +48,18 @@ with locked as materialized (
   select tenant_id from projection_checkpoints where tenant_id = $1 and projection = $2 and version = $3 for update skip locked)
 select true, set_config('app.tenant_id', tenant_id, true), set_config('synchronous_commit', 'off', true),
   set_config('idle_in_transaction_session_timeout', $4, true),` + planByIndex + `
+from locked`
+
+// lockSettings is how many settings lockCheckpoint makes.
+const lockSettings = 8
+
+// lockRebuild is lockCheckpoint for a rebuild, whose statements are to find its own tables first.
+const lockRebuild = `
+with locked as materialized (
+  select tenant_id from projection_checkpoints where tenant_id = $1 and projection = $2 and version = $3 for update skip locked)
+select true, set_config('app.tenant_id', tenant_id, true), set_config('synchronous_commit', 'off', true),
+  set_config('idle_in_transaction_session_timeout', $4, true),` + planByIndex + `,
+  set_config('search_path', 'rebuild, ' || current_setting('search_path'), true)
 from locked`
 
 // planByIndex has statements planned once a connection, for planning them takes longer than running them on a few events.
@@ -86,7 +101,7 @@ type checkpoint struct {
 }
 
 // batch is one transaction of a projection for a tenant, from taking the lock to the commit. It knows nothing of why it
-// runs: a live projection, a waiter and a rebuild are the same to it.
+// runs: a live projection, a waiter and a rebuild are the same to it, but for the last batch of a rebuild.
 type batch struct {
 	runner     *Runner
 	projection *projection
@@ -98,6 +113,8 @@ type batch struct {
 	rest  *ahead
 	// proceed, where set, is called once it is known what the batch will commit.
 	proceed func(w *window, head int64)
+	// swap, where set, makes this the last batch of a rebuild.
+	swap *swap
 }
 
 // run does the batch. It returns what it saw of the checkpoint and the window that it committed, or could not commit: a
@@ -114,8 +131,11 @@ func (b *batch) run(ctx context.Context) (saw checkpoint, w *window, err error) 
 		return saw, nil, err
 	}
 	saw, w, err = b.open(ctx, conn)
-	if err != nil || w == nil || w.len() == 0 {
+	if err != nil || w == nil || (w.len() == 0 && b.swap == nil) {
 		return saw, w, err
+	}
+	if b.swap != nil && !b.swap.suits(w) {
+		return saw, w, errSwapLater
 	}
 	for part := w; ; {
 		if !part.more && b.proceed != nil {
@@ -151,8 +171,15 @@ func (b *batch) open(ctx context.Context, conn *pgxpool.Conn) (saw checkpoint, w
 	pipeline := &pgx.Batch{}
 	pipeline.Queue("begin")
 	idle := fmt.Sprintf("%dms", b.runner.config.IdleTimeout.Milliseconds())
-	pipeline.Queue(lockCheckpoint, b.tenant, p.name, p.version, idle).QueryRow(func(row pgx.Row) error {
-		return ignoreNoRows(row.Scan(&saw.locked, nil, nil, nil, nil, nil, nil, nil, nil))
+	lock, settings := lockCheckpoint, make([]any, lockSettings)
+	if p.live != nil {
+		lock, settings = lockRebuild, make([]any, lockSettings+1)
+	}
+	if b.swap != nil {
+		b.swap.queueLock(pipeline, b.tenant, p.live)
+	}
+	pipeline.Queue(lock, b.tenant, p.name, p.version, idle).QueryRow(func(row pgx.Row) error {
+		return ignoreNoRows(row.Scan(append([]any{&saw.locked}, settings...)...))
 	})
 	pipeline.Queue(lookAtCheckpoint, b.tenant, p.name, p.version).QueryRow(func(row pgx.Row) error {
 		err := row.Scan(&saw.at.position, &saw.at.hash, &saw.status, &saw.err, &saw.errPosition, &saw.head, &saw.newer)
@@ -227,14 +254,8 @@ func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, part, whole *wind
 		pipeline.Queue(moveCheckpoint, b.tenant, p.name, p.version, whole.end.position, whole.end.hash, whole.base.position, whole.base.hash).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&moved) })
 	}
-	for sql, args := range part.out.All() {
-		args = slices.Clone(args)
-		for i := range args {
-			args[i] = encodable(args[i])
-		}
-		pipeline.Queue(sql, args...)
-	}
-	if !part.more {
+	part.out.queue(pipeline)
+	if !part.more && b.swap == nil {
 		pipeline.Queue("commit")
 	}
 	if pipeline.Len() == 0 {
@@ -243,6 +264,8 @@ func (b *batch) write(ctx context.Context, conn *pgxpool.Conn, part, whole *wind
 	err := conn.SendBatch(ctx, pipeline).Close()
 	var refused *pgconn.PgError
 	switch {
+	case err == nil && b.swap != nil:
+		return b.swap.write(ctx, conn, b.tenant, p, whole.end)
 	case err == nil:
 		return nil
 	case !moved && errors.As(err, &refused) && refused.Code == divisionByZero:

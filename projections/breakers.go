@@ -15,13 +15,18 @@ const BreakersName = "breakers"
 // statement an event is quick enough.
 type Breakers struct{}
 
-var _ Projector = Breakers{}
+var _ Rebuildable = Breakers{}
 
 // Name implements Projector.
 func (Breakers) Name() string { return BreakersName }
 
 // Version implements Projector.
 func (Breakers) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Breakers) Tables() []string {
+	return []string{"provider_breakers"}
+}
 
 // Handles implements Projector.
 func (Breakers) Handles() []string { return []string{providers.BreakerChanged{}.EventType()} }

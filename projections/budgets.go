@@ -14,13 +14,18 @@ const BudgetsName = "budgets"
 // Budgets builds the table budgets. What has been spent is not in it: that is the ledger's.
 type Budgets struct{}
 
-var _ Projector = Budgets{}
+var _ Rebuildable = Budgets{}
 
 // Name implements Projector.
 func (Budgets) Name() string { return BudgetsName }
 
 // Version implements Projector.
 func (Budgets) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Budgets) Tables() []string {
+	return []string{"budgets"}
+}
 
 // Handles implements Projector.
 func (Budgets) Handles() []string {

@@ -10,13 +10,18 @@ const CostSettingsName = "cost_settings"
 // CostSettings builds cost_settings.
 type CostSettings struct{}
 
-var _ Projector = CostSettings{}
+var _ Rebuildable = CostSettings{}
 
 // Name implements Projector.
 func (CostSettings) Name() string { return CostSettingsName }
 
 // Version implements Projector.
 func (CostSettings) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (CostSettings) Tables() []string {
+	return []string{"cost_settings"}
+}
 
 // Handles implements Projector.
 func (CostSettings) Handles() []string { return []string{costsettings.Changed{}.EventType()} }

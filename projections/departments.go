@@ -10,13 +10,18 @@ const DepartmentsName = "departments"
 // Departments builds departments and department_names.
 type Departments struct{}
 
-var _ Projector = Departments{}
+var _ Rebuildable = Departments{}
 
 // Name implements Projector.
 func (Departments) Name() string { return DepartmentsName }
 
 // Version implements Projector.
 func (Departments) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Departments) Tables() []string {
+	return []string{"departments", "department_names"}
+}
 
 // Handles implements Projector.
 func (Departments) Handles() []string {

@@ -30,5 +30,13 @@
 //   - an event type, or a version of the projection, that this program does not know: a newer node goes on, this one waits
 //     for it.
 //
-// Nothing is ever skipped. Errors of the database that pass (connections, deadlocks, shutdowns) are retried.
+// [Runner.Pause] stops one, too. Nothing is ever skipped. Errors of the database that pass (connections, deadlocks, shutdowns) are retried.
+//
+// # How it is built anew
+//
+// A rebuild is the same projector with a checkpoint and tables of its own: its name is rebuild/<name>, and its search path begins
+// with the schema rebuild, where [Rebuildable] tables have twins. So locks, batches, faults and resumption are those above. When
+// it has caught up, one transaction takes the live checkpoint's lock, projects what has come meanwhile, and replaces the
+// tenant's rows, where they differ, and the checkpoint. It does so only where it is not behind the live checkpoint: what a
+// reader has seen stays seen. The same brings in a projector whose version was raised.
 package projections

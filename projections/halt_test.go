@@ -69,13 +69,13 @@ var _ = Describe("what stops a projection", Label("postgres"), func() {
 			Expect(all[1]).To(And(HaveField("Status", "live"), HaveField("Position", last+5), HaveField("Head", last+5), HaveField("Error", "")))
 
 			By("trying again in vain")
-			Expect(runner.Retry(ctx, "accounts", "other")).To(Equal(0))
-			Expect(runner.Retry(ctx, "accounts", "acme")).To(Equal(1))
+			Expect(runner.Retry(ctx, "accounts", "other")).To(BeEmpty())
+			Expect(runner.Retry(ctx, "accounts", "acme")).To(Equal([]string{"acme"}))
 			Eventually(ctx, func() string { return b.checkpoint(ctx, "acme", "accounts").Status }, soon).Should(Equal("stalled"))
 
 			By("trying again with a projector that has been mended")
 			healed.Store(true)
-			Expect(runner.Retry(ctx, "accounts", "")).To(Equal(1))
+			Expect(runner.Retry(ctx, "accounts", "")).To(Equal([]string{"acme"}))
 			Eventually(ctx, func() row { return b.checkpoint(ctx, "acme", "accounts") }, soon).Should(Equal(row{Position: last, Status: "live"}))
 			Expect(b.ledger(ctx, "acme", "accounts")).To(Equal(upTo(last)))
 			Expect(stateOf(ctx, runner, "acme", "accounts").Status).To(Equal("live"))

@@ -19,13 +19,18 @@ const KeySpendName = "key_spend"
 // KeySpend builds api_key_spend. It folds a batch in memory and writes a row a key, in the order of keys.
 type KeySpend struct{}
 
-var _ Projector = KeySpend{}
+var _ Rebuildable = KeySpend{}
 
 // Name implements Projector.
 func (KeySpend) Name() string { return KeySpendName }
 
 // Version implements Projector.
 func (KeySpend) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (KeySpend) Tables() []string {
+	return []string{"api_key_spend"}
+}
 
 // Handles implements Projector.
 func (KeySpend) Handles() []string {

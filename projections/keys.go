@@ -15,13 +15,18 @@ const KeysName = "keys"
 // Keys builds api_keys. Keys come and go with people, not with calls, so that a statement an event is quick enough.
 type Keys struct{}
 
-var _ Projector = Keys{}
+var _ Rebuildable = Keys{}
 
 // Name implements Projector.
 func (Keys) Name() string { return KeysName }
 
 // Version implements Projector.
 func (Keys) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Keys) Tables() []string {
+	return []string{"api_keys"}
+}
 
 // Handles implements Projector.
 func (Keys) Handles() []string {

@@ -16,8 +16,9 @@ const LedgerName = "ledger"
 type Ledger struct{}
 
 var (
-	_ Folder   = Ledger{}
-	_ rowTaker = Ledger{}
+	_ Folder      = Ledger{}
+	_ Rebuildable = Ledger{}
+	_ rowTaker    = Ledger{}
 )
 
 // Name implements Projector.
@@ -25,6 +26,11 @@ func (Ledger) Name() string { return LedgerName }
 
 // Version implements Projector.
 func (Ledger) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Ledger) Tables() []string {
+	return []string{"token_ledger", "cost_daily", "cost_executions", "cost_adjustments", "cost_adjusted_days"}
+}
 
 // Handles implements Projector.
 func (Ledger) Handles() []string {

@@ -10,13 +10,18 @@ const PricesName = "prices"
 // Prices builds price_overrides.
 type Prices struct{}
 
-var _ Projector = Prices{}
+var _ Rebuildable = Prices{}
 
 // Name implements Projector.
 func (Prices) Name() string { return PricesName }
 
 // Version implements Projector.
 func (Prices) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Prices) Tables() []string {
+	return []string{"price_overrides"}
+}
 
 // Handles implements Projector.
 func (Prices) Handles() []string { return []string{prices.Overridden{}.EventType()} }

@@ -2,8 +2,10 @@ package projections
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/archonhq/archon/eventstore"
@@ -29,6 +31,15 @@ type Projector interface {
 	// consecutive but for those that are not handled; where a batch ends must not matter. Project is pure: it may be
 	// called again with the same events, or a part of them, and its errors are taken to be the events' fault.
 	Project(events []Event, out *Statements) error
+}
+
+// Rebuildable is a Projector whose rows follow from the log alone, so that they can be made again from position 1. Reactions
+// are none: what they ask for has been done in the world.
+type Rebuildable interface {
+	Projector
+	// Tables lists the read tables that the projector writes, by their bare names. Its statements name no other table, and
+	// none with a schema: a rebuild sends them to tables of the same names in the schema rebuild, which migrations make.
+	Tables() []string
 }
 
 // Folder is a Projector that sums events up as they come, so that a catch-up can take many more of them into one
@@ -83,6 +94,17 @@ func encodable(arg any) any {
 		array[i] = pgtype.UUID{Bytes: id, Valid: true}
 	}
 	return array
+}
+
+// queue adds the statements to a pipeline.
+func (s *Statements) queue(pipeline *pgx.Batch) {
+	for _, one := range s.list {
+		args := slices.Clone(one.args)
+		for i := range args {
+			args[i] = encodable(args[i])
+		}
+		pipeline.Queue(one.sql, args...)
+	}
 }
 
 // All lists the statements with their arguments.

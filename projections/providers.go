@@ -19,13 +19,21 @@ const ProvidersName = "providers"
 // in memory, so that a catch-up writes a row a provider and batch, not a row an event.
 type Providers struct{}
 
-var _ Folder = Providers{}
+var (
+	_ Folder      = Providers{}
+	_ Rebuildable = Providers{}
+)
 
 // Name implements Projector.
 func (Providers) Name() string { return ProvidersName }
 
 // Version implements Projector.
 func (Providers) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Providers) Tables() []string {
+	return []string{"model_providers", "provider_health", "provider_health_history", "provider_health_slots"}
+}
 
 // Handles implements Projector. What there is most of comes first, since PostgreSQL compares in this order.
 func (Providers) Handles() []string {

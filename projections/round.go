@@ -52,6 +52,9 @@ type round struct {
 // An error is one that passes. The caller has begun the key's round and ends it.
 func (r *Runner) serve(ctx context.Context, k key, one *entry, stop func() bool) (result, error) {
 	turn := &round{Runner: r, key: k, entry: one, until: time.Now().Add(roundTime)}
+	if k.projection.live != nil {
+		turn.until = time.Now().Add(endless)
+	}
 	defer turn.dropAhead()
 	for {
 		end, err := turn.step(ctx)
@@ -101,6 +104,8 @@ func (r *round) step(ctx context.Context) (ending, error) {
 		return r.halt(ctx, w.end, w.fault)
 	case w.end.position < saw.head:
 		return unfinished, nil
+	case r.projection.live != nil:
+		return r.swapIn(ctx)
 	}
 	return caughtUp, nil
 }
@@ -145,7 +150,7 @@ func (r *round) committed(w *window) {
 	}
 	r.entry.handled = w.handled
 	r.metrics.committed(r.projection.name, w, r.now())
-	if r.config.Projected != nil {
+	if r.config.Projected != nil && r.projection.live == nil {
 		r.config.Projected(r.tenant, r.projection.name, w.end.position)
 	}
 }
@@ -154,6 +159,8 @@ func (r *round) committed(w *window) {
 func (r *round) stopped(ctx context.Context, saw *checkpoint) (ending, error) {
 	r.agenda.reached(r.entry, saw.at.position)
 	switch {
+	case !saw.found && r.projection.live != nil:
+		return idle, nil // another node has ended the rebuild
 	case !saw.found:
 		return r.create(ctx)
 	case saw.newer:

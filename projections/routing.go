@@ -13,13 +13,18 @@ const RoutingName = "routing"
 // Routing builds routing_rulesets, routing_rules and fallback_chains.
 type Routing struct{}
 
-var _ Projector = Routing{}
+var _ Rebuildable = Routing{}
 
 // Name implements Projector.
 func (Routing) Name() string { return RoutingName }
 
 // Version implements Projector.
 func (Routing) Version() int { return 1 }
+
+// Tables implements Rebuildable.
+func (Routing) Tables() []string {
+	return []string{"routing_rulesets", "routing_rules", "fallback_chains"}
+}
 
 // Handles implements Projector.
 func (Routing) Handles() []string {

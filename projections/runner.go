@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type Runner struct {
 	// discoverNow holds a token where the list of work that was found last has been worked off, but was not all.
 	discoverNow chan struct{}
 	foundAll    atomic.Bool
+	// rebuildNow holds a token where a rebuild was asked for on this node.
+	rebuildNow chan struct{}
 }
 
 // unknownTypes are the event types that this node has met and does not know.
@@ -55,12 +58,12 @@ func (u *unknownTypes) list() []string {
 // handles a type that codec does not know. The pool stays the caller's to close, after Run has returned.
 func NewRunner(pool *pgxpool.Pool, codec *eventstore.Codec, config Config, projectors ...Projector) (*Runner, error) {
 	config = config.withDefaults()
-	r := &Runner{pool: pool, config: config, agenda: newAgenda(config.Rest), now: time.Now, discoverNow: make(chan struct{}, 1)}
+	r := &Runner{pool: pool, config: config, agenda: newAgenda(config.Rest), now: time.Now, discoverNow: make(chan struct{}, 1), rebuildNow: make(chan struct{}, 1)}
 	names := map[string]bool{}
 	for _, projector := range projectors {
 		p := &projection{Projector: projector, codec: codec, name: projector.Name(), version: projector.Version(), handles: projector.Handles(), handled: map[string]bool{}}
-		if p.name == "" || names[p.name] || p.version < 1 {
-			return nil, fmt.Errorf("projection %q: the name must be its own and the version at least 1", p.name)
+		if p.name == "" || strings.Contains(p.name, "/") || names[p.name] || p.version < 1 {
+			return nil, fmt.Errorf("projection %q: the name must be its own, without a slash, and the version at least 1", p.name)
 		}
 		names[p.name] = true
 		for _, eventType := range p.handles {
@@ -70,6 +73,7 @@ func NewRunner(pool *pgxpool.Pool, codec *eventstore.Codec, config Config, proje
 			p.handled[eventType] = true
 		}
 		p.folder, _ = projector.(Folder)
+		p.makeRebuild()
 		r.projections = append(r.projections, p)
 	}
 	var err error
@@ -120,6 +124,7 @@ func (r *Runner) Run(ctx context.Context) error {
 
 	var group sync.WaitGroup
 	group.Go(func() { r.discover(ctx) })
+	group.Go(func() { r.rebuild(ctx, batches) })
 	for range r.config.Workers {
 		group.Go(func() { r.work(ctx, batches) })
 	}

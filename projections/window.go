@@ -19,6 +19,9 @@ type place struct {
 	hash     []byte
 }
 
+// genesis is the place before a tenant's first event.
+func genesis(tenant string) place { return place{hash: eventstore.Genesis(tenant)} }
+
 func (p place) is(other place) bool {
 	return p.position == other.position && bytes.Equal(p.hash, other.hash)
 }

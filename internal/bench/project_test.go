@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/archonhq/archon/internal/bench"
+	"github.com/archonhq/archon/projections"
 )
 
 var _ = Describe("Project", func() {
@@ -37,5 +38,22 @@ var _ = Describe("Project", func() {
 		cancelled, cancel := context.WithCancel(ctx)
 		cancel()
 		Expect(bench.Project(cancelled, short(&bytes.Buffer{}))).NotTo(Succeed())
+	})
+})
+
+var _ = Describe("Rebuild", func() {
+	It("measures rebuilds beside a copy, which find the rows that are there", func(ctx context.Context) {
+		before := leftovers(ctx)
+		var out bytes.Buffer
+		config := short(&out)
+		config.Events = 2500
+		Expect(bench.Rebuild(ctx, config, []projections.Projector{projections.Providers{}, projections.AuditIndex{}, projections.Keys{}})).To(Succeed())
+		objects := lines(&out)
+		Expect(objects).To(HaveLen(5))
+		for i, variant := range []string{"all", "providers", "audit_index", "copy"} {
+			Expect(objects[i+1]).To(And(
+				HaveKeyWithValue("bench", "rebuild"), HaveKeyWithValue("variant", variant), HaveKeyWithValue("events_per_s", BeNumerically(">", 0))))
+		}
+		Expect(leftovers(ctx)).To(ConsistOf(before))
 	})
 })

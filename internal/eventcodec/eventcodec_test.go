@@ -86,6 +86,9 @@ func examples() []domain.Event {
 		},
 		audit.RootsRecorded{At: at, Logs: []audit.LogRoot{{Tenant: "acme", Size: 40, Root: strings.Repeat("0a", 32)}, {Tenant: "broken"}}, Missing: []string{"globex"}},
 		operations.ProjectionRetried{Name: "providers"},
+		operations.ProjectionRebuildRequested{Name: "providers"},
+		operations.ProjectionPaused{Name: "providers"},
+		operations.ProjectionResumed{Name: "providers"},
 		operations.JobRetried{JobID: id},
 		operations.JobDiscarded{JobID: id},
 		usage.Recorded{

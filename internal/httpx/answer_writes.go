@@ -18,6 +18,9 @@ var (
 	_ api.OverridePricesResponseObject      = Answer{}
 	_ api.RepriceCallsResponseObject        = Answer{}
 	_ api.RetryProjectionResponseObject     = Answer{}
+	_ api.RebuildProjectionResponseObject   = Answer{}
+	_ api.PauseProjectionResponseObject     = Answer{}
+	_ api.ResumeProjectionResponseObject    = Answer{}
 	_ api.RetryJobResponseObject            = Answer{}
 	_ api.DiscardJobResponseObject          = Answer{}
 	_ api.RouteResponseObject               = Answer{}
@@ -55,6 +58,15 @@ func (a Answer) VisitRepriceCallsResponse(w http.ResponseWriter) error { return 
 
 // VisitRetryProjectionResponse sends the answer.
 func (a Answer) VisitRetryProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitRebuildProjectionResponse sends the answer.
+func (a Answer) VisitRebuildProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitPauseProjectionResponse sends the answer.
+func (a Answer) VisitPauseProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitResumeProjectionResponse sends the answer.
+func (a Answer) VisitResumeProjectionResponse(w http.ResponseWriter) error { return a.write(w) }
 
 // VisitRetryJobResponse sends the answer.
 func (a Answer) VisitRetryJobResponse(w http.ResponseWriter) error { return a.write(w) }

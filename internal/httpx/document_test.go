@@ -82,7 +82,7 @@ var _ = Describe("the OpenAPI document", func() {
 				}
 			}
 		})
-		Expect(count).To(Equal(56))
+		Expect(count).To(Equal(59))
 	})
 
 	It("gives every list a limit, a cursor and a page in meta", func() {

@@ -292,6 +292,18 @@ func (h *handlers) RetryProjection(ctx context.Context, _ api.RetryProjectionReq
 	return h.written(ctx, "retryProjection")
 }
 
+func (h *handlers) RebuildProjection(ctx context.Context, _ api.RebuildProjectionRequestObject) (api.RebuildProjectionResponseObject, error) {
+	return h.written(ctx, "rebuildProjection")
+}
+
+func (h *handlers) PauseProjection(ctx context.Context, _ api.PauseProjectionRequestObject) (api.PauseProjectionResponseObject, error) {
+	return h.written(ctx, "pauseProjection")
+}
+
+func (h *handlers) ResumeProjection(ctx context.Context, _ api.ResumeProjectionRequestObject) (api.ResumeProjectionResponseObject, error) {
+	return h.written(ctx, "resumeProjection")
+}
+
 func (h *handlers) ListProviders(ctx context.Context, _ api.ListProvidersRequestObject) (api.ListProvidersResponseObject, error) {
 	return nil, h.arrive(ctx, "listProviders")
 }

@@ -257,7 +257,7 @@ func everywhereContract(shared func() *surface) {
 		Expect(namesOf(list, "name")).To(ContainElements("audit_index", "providers"))
 		Expect(namesOf(list, "name")).To(HaveExactElements(sorted(namesOf(list, "name"))...), "sorted by name")
 		for _, projection := range list {
-			Expect(keys(projection)).To(ConsistOf("name", "version", "status", "position", "head", "lag_events", "lag_ms", "events_per_second", "error"))
+			Expect(keys(projection)).To(ConsistOf("name", "version", "status", "position", "head", "lag_events", "lag_ms", "events_per_second", "error", "rebuild"))
 			Expect(projection).To(And(HaveKeyWithValue("status", "live"), HaveKeyWithValue("head", float64(s.head(admin))), HaveKeyWithValue("error", BeNil())))
 		}
 		retried := s.ask(http.MethodPost, projectionsPath+"/audit_index/retry", admin, nil)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -20,7 +21,17 @@ var (
 	_ readapi.Overview = control{}
 )
 
-var errNoProjection = &domain.Refusal{Kind: domain.NotFound, Code: "not_found", Message: "There is no such projection."}
+var (
+	errNoProjection = &domain.Refusal{Kind: domain.NotFound, Code: "not_found", Message: "There is no such projection."}
+	errNeverRebuilt = &domain.Refusal{
+		Kind: domain.Conflict, Code: "never_rebuilt",
+		Message: "It is a reaction, whose work in the outside world must not be done again; only projections are rebuilt.",
+	}
+	errNewerVersion = &domain.Refusal{
+		Kind: domain.Conflict, Code: "newer_version",
+		Message: "A newer version of the projection has been built or is being built; ask a node that runs the newer Archon.",
+	}
+)
 
 // Projections implements readapi.Overview.
 func (c control) Projections(ctx context.Context, tenant string) ([]api.Projection, error) {
@@ -38,11 +49,38 @@ func (c control) Projections(ctx context.Context, tenant string) ([]api.Projecti
 
 // RetryProjection implements commands.Control.
 func (c control) RetryProjection(ctx context.Context, tenant, name string) (api.Projection, error) {
-	if _, err := c.projection(ctx, tenant, name); err != nil {
+	return c.steer(ctx, tenant, name, c.node.runner.Retry)
+}
+
+// RebuildProjection implements commands.Control.
+func (c control) RebuildProjection(ctx context.Context, tenant, name string) (api.Projection, error) {
+	return c.steer(ctx, tenant, name, func(ctx context.Context, name, tenant string) ([]string, error) {
+		return c.node.runner.RequestRebuild(ctx, name, tenant, false)
+	})
+}
+
+// PauseProjection implements commands.Control.
+func (c control) PauseProjection(ctx context.Context, tenant, name string) (api.Projection, error) {
+	return c.steer(ctx, tenant, name, c.node.runner.Pause)
+}
+
+// ResumeProjection implements commands.Control.
+func (c control) ResumeProjection(ctx context.Context, tenant, name string) (api.Projection, error) {
+	return c.steer(ctx, tenant, name, c.node.runner.Resume)
+}
+
+// steer does something to a projection and shows it.
+func (c control) steer(ctx context.Context, tenant, name string, deed func(ctx context.Context, name, tenant string) ([]string, error)) (api.Projection, error) {
+	_, err := deed(ctx, name, tenant)
+	switch {
+	case errors.Is(err, projections.ErrUnknownProjection):
+		return api.Projection{}, errNoProjection
+	case errors.Is(err, projections.ErrNeverRebuilt):
+		return api.Projection{}, errNeverRebuilt
+	case errors.Is(err, projections.ErrNewerVersion):
+		return api.Projection{}, errNewerVersion
+	case err != nil:
 		return api.Projection{}, err
-	}
-	if _, err := c.node.runner.Retry(ctx, name, tenant); err != nil {
-		return api.Projection{}, err //nolint:wrapcheck // says what it did
 	}
 	return c.projection(ctx, tenant, name)
 }
@@ -67,6 +105,12 @@ func projectionOf(state *projections.State) api.Projection {
 	}
 	if state.Error != "" {
 		projection.Error = &state.Error
+	}
+	if rebuild := state.Rebuild; rebuild != nil {
+		projection.Rebuild = &api.ProjectionRebuild{
+			Position: rebuild.Position, Head: rebuild.Head, EventsPerSecond: rebuild.EventsPerSecond, SecondsLeft: rebuild.SecondsLeft,
+			Error: optional(rebuild.Error),
+		}
 	}
 	return projection
 }

@@ -1,0 +1,4 @@
+package cli
+
+// Projectors is the one list of projections and reactions.
+var Projectors = projectors
