@@ -38,6 +38,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[audit.Incarnated](),
 		eventstore.Define[audit.RootsRecorded](),
+		eventstore.Define[audit.Anchored](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.JobRetried](),
 		eventstore.Define[operations.JobDiscarded](),

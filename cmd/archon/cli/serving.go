@@ -119,7 +119,13 @@ func (n *node) startBackground(roles []string, run func(string, func(context.Con
 	run("probes", prober.Run)
 	sweeper := &reactions.Sweeper{Pool: n.workerPool, Secrets: n.secrets, Registered: n.registered, Now: time.Now, Log: n.log}
 	run("sweeps", sweeper.Run)
-	signing := &transparency.Worker{Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Roots: n.roots(), Logger: n.log}
+	anchoring, err := n.anchoring()
+	if err != nil {
+		return err
+	}
+	signing := &transparency.Worker{
+		Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Roots: n.roots(), Anchoring: anchoring, Logger: n.log,
+	}
 	run("checkpoints", signing.Run)
 	return nil
 }
