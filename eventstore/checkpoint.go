@@ -128,11 +128,13 @@ func (s *Store) NewestCheckpoint(ctx context.Context, tenant string) (note strin
 	return note, nil
 }
 
-// Unsigned returns the tenants whose log has grown since it was last signed, in order. The pool's sessions need to be
-// archon_worker's.
+// Unsigned returns the tenants whose log has changed its length since it was last signed, in order. A receipt of an anchor right
+// after what was signed does not count, or each receipt would be signed, anchored, and lead to the next one. The pool's sessions need
+// to be archon_worker's.
 func (s *Store) Unsigned(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `select h.tenant_id from chain_heads h left join audit_trees t using (tenant_id)
-		where h.position > 0 and h.position <> coalesce(t.signed_size, 0) order by 1`)
+		where h.position > 0 and h.position <> coalesce(t.signed_size, 0)
+			and not coalesce(h.position = t.receipt_position and t.receipt_position = t.signed_size + 1, false) order by 1`)
 	if err != nil {
 		return nil, fmt.Errorf("list logs that have grown: %w", Unavailable(err))
 	}
@@ -141,6 +143,37 @@ func (s *Store) Unsigned(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list logs that have grown: %w", Unavailable(err))
 	}
 	return tenants, nil
+}
+
+// Unanchored is a log of which a newer checkpoint is signed than the anchors have.
+type Unanchored struct {
+	Tenant string
+	Size   int64
+}
+
+// Unanchored returns the logs of which a newer checkpoint is signed than the anchors have, in order of their tenants. The pool's sessions
+// need to be archon_worker's.
+func (s *Store) Unanchored(ctx context.Context) ([]Unanchored, error) {
+	rows, err := s.pool.Query(ctx, `select tenant_id as tenant, signed_size as size from audit_trees where signed_size > anchored_size and refusal is null order by 1`)
+	if err != nil {
+		return nil, fmt.Errorf("list logs to anchor: %w", Unavailable(err))
+	}
+	logs, err := pgx.CollectRows(rows, pgx.RowToStructByName[Unanchored])
+	if err != nil {
+		return nil, fmt.Errorf("list logs to anchor: %w", Unavailable(err))
+	}
+	return logs, nil
+}
+
+// KeepAnchored stores that the anchors have the checkpoint of a size, and at which position the log says so.
+func (s *Store) KeepAnchored(ctx context.Context, tenant string, size, receipt int64) error {
+	pipeline := &pgx.Batch{}
+	pipeline.Queue(setTenant, tenant)
+	pipeline.Queue(`update audit_trees set anchored_size = $2, receipt_position = $3 where tenant_id = $1`, tenant, size, receipt)
+	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
+		return fmt.Errorf("keep that a checkpoint is anchored: %w", Unavailable(err))
+	}
+	return nil
 }
 
 // RefusedTrees counts the tenants whose tree the signer refuses to sign. The pool's sessions need to be archon_worker's.

@@ -19,6 +19,9 @@ create table audit_trees (
   tenant_id   text collate "C" primary key,
   size        bigint      not null default 0 check (size >= 0),
   signed_size bigint      not null default 0 check (signed_size >= 0),
+  -- How far a signed checkpoint was pushed to the anchors, and where the event stands that says so, 0 where there is none.
+  anchored_size    bigint not null default 0 check (anchored_size >= 0),
+  receipt_position bigint not null default 0 check (receipt_position >= 0),
   refusal     text,
   created_at  timestamptz not null default now()
 ) with (fillfactor = 50);

@@ -74,13 +74,33 @@ func (RootsRecorded) EventType() string { return "audit.roots_recorded.v1" }
 // RootsTenant is whose log RootsRecorded stands in. It begins with a sign that no tenant's id may have, so that no token reaches it.
 const RootsTenant = "_archon"
 
+// Anchored is the receipt of a signed checkpoint that was put where the database's owner can't rewrite it.
+type Anchored struct {
+	Checkpoint Checkpoint `json:"checkpoint"`
+	// Anchors are the places that have it, and what each of them answered.
+	Anchors []Anchor `json:"anchors"`
+}
+
+// Anchor is a place that checkpoints are put.
+type Anchor struct {
+	// Name is "directory", or the host of an endpoint.
+	Name string `json:"name"`
+	// Receipt is what it answered, as text, cut off at 1 KiB: the signature of a witness, say.
+	Receipt string `json:"receipt,omitempty"`
+}
+
+// EventType implements domain.Event.
+func (Anchored) EventType() string { return "audit.anchored.v1" }
+
 // Events lists every event of this context by its zero value.
-func Events() []domain.Event { return []domain.Event{WriteRefused{}, Incarnated{}, RootsRecorded{}} }
+func Events() []domain.Event {
+	return []domain.Event{WriteRefused{}, Incarnated{}, RootsRecorded{}, Anchored{}}
+}
 
 // nameSpace is the UUID namespace of refusal streams; it must never change.
 var nameSpace = uuid.MustParse("0c0b1f2e-52a4-5d0e-8f6b-64d1f3a7c2b8")
 
-// Stream is the stream of a tenant's refusals and incarnations.
+// Stream is the stream of a tenant's refusals, and of what became of its log.
 func Stream(tenant string) string {
 	return "audit-" + uuid.NewSHA1(nameSpace, []byte(tenant)).String()
 }

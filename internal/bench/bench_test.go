@@ -133,6 +133,20 @@ var _ = Describe("Verify", func() {
 	})
 })
 
+var _ = Describe("Export", func() {
+	It("writes the environment and two variants as JSON lines", func(ctx context.Context) {
+		var out bytes.Buffer
+		Expect(bench.Export(ctx, short(&out))).To(Succeed())
+		objects := lines(&out)
+		Expect(objects).To(HaveLen(3))
+		Expect(objects[0]).To(HaveKeyWithValue("events", float64(500)))
+		for i, variant := range []string{"archon", "sha256sum"} {
+			Expect(objects[i+1]).To(And(HaveKeyWithValue("bench", "export"), HaveKeyWithValue("variant", variant)))
+			Expect(objects[i+1]["events_per_s"]).To(BeNumerically(">", 0))
+		}
+	})
+})
+
 var _ = Describe("Scratch", func() {
 	It("is filled with an intact chain", func(ctx context.Context) {
 		const events = 100

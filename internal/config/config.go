@@ -45,6 +45,8 @@ type Config struct {
 	ReadYourWritesTimeout time.Duration
 	// Deployment names this installation in signed checkpoints.
 	Deployment string
+	// AnchorDir and AnchorURL are where signed checkpoints are put; empty means nowhere.
+	AnchorDir, AnchorURL string
 	// NodeName tells this process from its siblings in logs and locks.
 	NodeName string
 

@@ -44,7 +44,7 @@ type group struct {
 // groups lists every setting, in the order in which help shows them.
 func groups(env environment) []group {
 	return []group{
-		{"Server", serverSettings()},
+		{"Server", append(serverSettings(), anchorSettings(env)...)},
 		{"Embedded parts", embeddedSettings(env)},
 		{"PostgreSQL and Redis", storeSettings()},
 		{"Vault", vaultSettings()},
@@ -96,6 +96,22 @@ func serverSettings() []setting {
 			name: "NODE_NAME", def: hostName(), defNote: "the host's name", example: "archon-1",
 			doc:   "Name of this process in logs and locks; give each node of a deployment its own.",
 			parse: into(func(c *Config) *string { return &c.NodeName }, parseName),
+		},
+	}
+}
+
+func anchorSettings(env environment) []setting {
+	return []setting{
+		{
+			name: "ANCHOR_DIR", example: "/mnt/append-only/archon",
+			doc: "Folder into which every signed checkpoint is written, a file each, and never changed: best on storage that the database's owner can't rewrite, " +
+				"such as a mounted bucket with object lock.",
+			parse: into(func(c *Config) *string { return &c.AnchorDir }, pathUnder(env)),
+		},
+		{
+			name: "ANCHOR_URL", example: "https://witness.example.com/archon",
+			doc:   "Endpoint to which every signed checkpoint is posted as text/plain; it has to take the same one twice. What it answers is kept in the log.",
+			parse: into(func(c *Config) *string { return &c.AnchorURL }, parseHTTPURL),
 		},
 	}
 }

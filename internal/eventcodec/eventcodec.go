@@ -49,6 +49,7 @@ func New() *eventstore.Codec {
 		eventstore.Define[audit.WriteRefused](),
 		eventstore.Define[audit.Incarnated](),
 		eventstore.Define[audit.RootsRecorded](),
+		eventstore.Define[audit.Anchored](),
 		eventstore.Define[operations.ProjectionRetried](),
 		eventstore.Define[operations.ProjectionRebuildRequested](),
 		eventstore.Define[operations.ProjectionPaused](),

@@ -85,6 +85,10 @@ func examples() []domain.Event {
 			Lost: audit.Checkpoint{Origin: "archon/acme/1", Size: 41, Root: strings.Repeat("0b", 32)},
 		},
 		audit.RootsRecorded{At: at, Logs: []audit.LogRoot{{Tenant: "acme", Size: 40, Root: strings.Repeat("0a", 32)}, {Tenant: "broken"}}, Missing: []string{"globex"}},
+		audit.Anchored{
+			Checkpoint: audit.Checkpoint{Origin: "archon/acme/1", Size: 40, Root: strings.Repeat("0a", 32)},
+			Anchors:    []audit.Anchor{{Name: "directory"}, {Name: "witness.example.com", Receipt: "— witness.example.com AAAA"}},
+		},
 		operations.ProjectionRetried{Name: "providers"},
 		operations.ProjectionRebuildRequested{Name: "providers"},
 		operations.ProjectionPaused{Name: "providers"},

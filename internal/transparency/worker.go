@@ -29,8 +29,10 @@ type Worker struct {
 	// Unsigned lists the tenants whose log has changed its length since it was signed.
 	Unsigned func(ctx context.Context) ([]string, error)
 	// Roots, where set, records the roots of all logs.
-	Roots  *Roots
-	Logger *slog.Logger
+	Roots *Roots
+	// Anchoring, where set, puts what was signed where nobody can rewrite it.
+	Anchoring *Anchoring
+	Logger    *slog.Logger
 }
 
 // Run signs until ctx ends.
@@ -69,7 +71,11 @@ func (w *Worker) Round(ctx context.Context) error {
 	if w.Roots != nil {
 		err = w.Roots.record(ctx, w.Signer.Log, w.Logger)
 	}
-	return errors.Join(err, w.sign(ctx))
+	err = errors.Join(err, w.sign(ctx))
+	if w.Anchoring != nil {
+		err = errors.Join(err, w.Anchoring.round(ctx, w.Logger))
+	}
+	return err
 }
 
 func (w *Worker) sign(ctx context.Context) error {

@@ -97,7 +97,7 @@ func (p Process) verify(ctx context.Context, store *eventstore.Store, tenant str
 		}
 	}
 	if tenant != "" {
-		report, err := store.Verify(ctx, tenant, eventstore.VerifyOptions{})
+		report, err := store.VerifyParallel(ctx, tenant, runtime.GOMAXPROCS(0), eventstore.VerifyOptions{Progress: p.progress(tenant)})
 		each(tenant, report, err)
 	} else if err := store.VerifyAll(ctx, runtime.GOMAXPROCS(0), each); err != nil {
 		return err //nolint:wrapcheck // says what it did

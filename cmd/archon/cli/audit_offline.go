@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +45,7 @@ func (p Process) verifyFile(flags offlineFlags, tenant string) error {
 	case len(flags.keys) == 0:
 		return usageError{errors.New("--key is needed: `archon audit key` and GET /api/v1/audit/key tell it")}
 	}
-	options := exportcheck.Options{Keys: flags.keys}
+	options := exportcheck.Options{Keys: flags.keys, Progress: p.progress(flags.file)}
 	for _, path := range flags.since {
 		note, err := readNote(path)
 		if err != nil {
@@ -72,6 +74,30 @@ func (p Process) verifyFile(flags offlineFlags, tenant string) error {
 		return exitError(report.Verdict)
 	}
 	return nil
+}
+
+// progress tells a person at a terminal how far a verification is, now and then; nil where stderr is none.
+func (p Process) progress(what string) func(checked int64) {
+	file, ok := p.Stderr.(*os.File)
+	if !ok {
+		return nil
+	}
+	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	const every = time.Second
+	var mu sync.Mutex
+	begun := time.Now()
+	last, done := begun, int64(0)
+	return func(checked int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		done = max(done, checked)
+		if now := time.Now(); now.Sub(last) >= every {
+			last = now
+			fmt.Fprintf(file, "archon: %s: %d events checked, %.0f a second\n", what, done, float64(done)/now.Sub(begun).Seconds())
+		}
+	}
 }
 
 func readNote(path string) (string, error) {

@@ -31,6 +31,7 @@ func (p Process) benchCommand() *cobra.Command {
 	appends.Flags().IntSliceVar(&callers, "callers", []int{64}, "callers at once; several are measured one after the other")
 	appends.Flags().IntVar(&seconds, "seconds", 0, "seconds of each of the five rounds of each variant")
 	verify := flags(&cobra.Command{Use: "verify", Short: "Verification beside COPY TO STDOUT of the same rows", Args: cobra.NoArgs, RunE: run(bench.Verify)})
+	export := flags(&cobra.Command{Use: "export", Short: "Offline verification of an export beside sha256sum of the same file", Args: cobra.NoArgs, RunE: run(bench.Export)})
 	project := flags(&cobra.Command{Use: "project", Short: "Catch-up and lag of the provider projections beside COPY", Args: cobra.NoArgs, RunE: run(bench.Project)})
 	rebuildAll := func(ctx context.Context, config bench.Config) error { return bench.Rebuild(ctx, config, projectors()) } //nolint:wrapcheck // measure does
 	rebuild := flags(&cobra.Command{Use: "rebuild", Short: "Rebuilds of projections that serve beside COPY of the log", Args: cobra.NoArgs, RunE: run(rebuildAll)})
@@ -62,12 +63,12 @@ func (p Process) benchCommand() *cobra.Command {
 	gateway.Flags().IntVar(&calls.Rounds, "rounds", 0, "rounds (default 5)")
 	gateway.Flags().IntVar(&calls.Streams, "streams", 0, "streams open at once (default 1000)")
 	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		if err := run(bench.Append, bench.Verify, bench.Project, rebuildAll, bench.Costs)(cmd, args); err != nil {
+		if err := run(bench.Append, bench.Verify, bench.Export, bench.Project, rebuildAll, bench.Costs)(cmd, args); err != nil {
 			return err
 		}
 		return p.measureGateway(cmd.Context(), bench.GatewayConfig{}, asJSON)
 	}})
-	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, project, rebuild, costs, gateway, all)
+	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, export, project, rebuild, costs, gateway, all)
 }
 
 // measureGateway measures a child Archon of this same program.

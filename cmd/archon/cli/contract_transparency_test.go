@@ -242,8 +242,9 @@ var _ = Describe("The signed log", Ordered, ContinueOnFailure, Label("e2e"), fun
 })
 
 var _ = Describe("The log of all logs", Label("e2e"), func() {
-	It("records every hour what all tenants' logs are, in a log that is signed in the background and that no token reaches", func() {
-		place := install()
+	It("records every hour what all tenants' logs are, in a log that is signed in the background, anchored, and that no token reaches", func() {
+		anchors := GinkgoT().TempDir()
+		place := install("ARCHON_ANCHOR_DIR=" + anchors)
 		s := surfaceOf(place.start())
 		upstream := upstreamOf(gateway.OpenAI, gatewaytest.Options{})
 		for _, tenant := range []string{"acme", "globex"} {
@@ -254,12 +255,18 @@ var _ = Describe("The log of all logs", Label("e2e"), func() {
 		Expect(err).NotTo(HaveOccurred())
 		const background = 90 * time.Second // a round is every half minute
 		Eventually(func() ([]string, error) {
-			rows, err := conn.Query(ctx, `select tenant_id from audit_checkpoints order by 1`)
+			rows, err := conn.Query(ctx, `select distinct tenant_id from audit_checkpoints order by 1`)
 			if err != nil {
 				return nil, err
 			}
 			return pgx.CollectRows(rows, pgx.RowTo[string])
 		}).WithTimeout(background).WithPolling(time.Second).Should(ConsistOf("_archon", "acme", "globex"), "nobody asked for them")
+		for _, tenant := range []string{"_archon", "acme", "globex"} {
+			Eventually(func() ([]string, error) { return filepath.Glob(filepath.Join(anchors, "archon", tenant, "1", "*")) }).WithTimeout(bound).Should(HaveLen(1))
+			Eventually(func() int {
+				return one[int](ctx, conn, `select count(*) from events where tenant_id = $1 and type = 'audit.anchored.v1'`, tenant)
+			}).WithTimeout(bound).Should(Equal(1), "the receipt is an event")
+		}
 		stdout, stderr, code := s.run("audit", "export", "--tenant", "_archon")
 		Expect(code).To(Equal(good), stderr)
 		Expect(stdout).To(And(ContainSubstring(`"type":"audit.roots_recorded.v1"`), MatchRegexp(`\{\\"tenant\\":\\"acme\\",\\"size\\":[1-9]\d*,\\"root\\":\\"[0-9a-f]{64}\\"`), ContainSubstring(`{\"tenant\":\"globex\",`), Not(ContainSubstring(`{\"tenant\":\"_archon\"`))))

@@ -123,7 +123,13 @@ func (n *node) startBackground(roles []string, run func(string, func(context.Con
 		return n.reviewBudgets(ctx, commands.SystemCaller(tenant, "budgets"))
 	}}
 	run("budgets", watch.Run)
-	signing := &transparency.Worker{Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Roots: n.roots(), Logger: n.log}
+	anchoring, err := n.anchoring()
+	if err != nil {
+		return err
+	}
+	signing := &transparency.Worker{
+		Signer: n.signer, Pool: n.workerPool, Unsigned: n.acrossTenants().Unsigned, Roots: n.roots(), Anchoring: anchoring, Logger: n.log,
+	}
 	run("checkpoints", signing.Run)
 	return nil
 }
