@@ -53,6 +53,7 @@ type fixture struct {
 	prices     *readapi.Prices
 	routing    *readapi.Routing
 	alerts     *readapi.Alerts
+	events     *readapi.Events
 	now        time.Time
 }
 
@@ -91,6 +92,7 @@ func newFixture(ctx context.Context) *fixture {
 	f.prices = &readapi.Prices{Database: database, Now: func() time.Time { return f.now }}
 	f.routing = &readapi.Routing{Database: database, History: history{f.store, eventcodec.New()}}
 	f.alerts = &readapi.Alerts{Database: database}
+	f.events = &readapi.Events{Log: history{f.store, eventcodec.New()}}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }

@@ -23,6 +23,7 @@ var (
 	_ api.TryRouteResponseObject            = Answer{}
 	_ api.ReplaceRoutingRulesResponseObject = Answer{}
 	_ api.ReplaceFallbackResponseObject     = Answer{}
+	_ api.CreateSocketTicketResponseObject  = Answer{}
 )
 
 // VisitRegisterProviderResponse sends the answer.
@@ -69,3 +70,6 @@ func (a Answer) VisitReplaceRoutingRulesResponse(w http.ResponseWriter) error { 
 
 // VisitReplaceFallbackResponse sends the answer.
 func (a Answer) VisitReplaceFallbackResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitCreateSocketTicketResponse sends the answer.
+func (a Answer) VisitCreateSocketTicketResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -19,6 +19,7 @@ import (
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/internal/netguard"
 	"github.com/archonhq/archon/internal/privacy"
+	"github.com/archonhq/archon/internal/tickets"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/readapi"
 )
@@ -36,6 +37,7 @@ type writeHandlers struct {
 	*commands.Routing
 	*commands.Routes
 	*commands.Operations
+	*commands.Tickets
 }
 
 type readHandlers struct {
@@ -46,6 +48,7 @@ type readHandlers struct {
 	*readapi.Alerts
 	*readapi.Audit
 	*readapi.Operations
+	*readapi.Events
 	readapi.Me
 }
 
@@ -57,6 +60,10 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key of fingerprints: %w", err)
 	}
+	issued, err := tickets.New(key, n.cache.Client(), n.log, nil)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what it did
+	}
 	providers := n.providers()
 	handler := providers.Handler
 	e, err := httpx.New(httpx.Config{
@@ -67,6 +74,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Routes:     &commands.Routes{Plane: dataPlane{n.plane}, Reads: providers.Reads},
 				Prices:     n.prices(handler),
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
+				Tickets:    &commands.Tickets{Log: n.store, Issuer: issued},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
@@ -75,6 +83,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Alerts:     n.alertReads(),
 				Audit:      &readapi.Audit{Database: readapi.Database{Pool: n.appPool}, Log: n.store, Clients: clients{n.keeper}},
 				Operations: &readapi.Operations{Overview: control{n}},
+				Events:     &readapi.Events{Log: history{n.store, n.codec}},
 			},
 		},
 		Verifier: n.verifier,

@@ -62,6 +62,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			return []string{theirJob}
 		case strings.HasPrefix(template, keysPath+"/{id}"):
 			return []string{theirKey}
+		case strings.HasPrefix(template, streamsPath):
+			return []string{"provider-" + theirProvider, "key-" + theirKey}
 		}
 		return nil
 	}
@@ -98,6 +100,10 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 					continue // the victim's own job answers once; not needed to know that it is there
 				}
 				at += ": the victim still has it"
+				if strings.HasPrefix(template, streamsPath) {
+					s.get(streamsPath+"/"+id, theirs)
+					continue
+				}
 				if strings.HasPrefix(template, keysPath) {
 					Expect(s.get(keysPath+"/"+id, theirs).data()).To(HaveKeyWithValue("status", "active"), at)
 					continue
@@ -113,7 +119,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 	It("see nothing of each other in lists, filters, cursors and their own audit trail", func() {
 		for _, path := range []string{
 			providersPath, providersPath + "/health", providersPath + "/health/detail", auditPath + "?telemetry=true", jobsPath, projectionsPath, verifyPath, mePath, keysPath, alertsPath, pricingPath + "?limit=500",
-			rulesPath, fallbackPath,
+			rulesPath, fallbackPath, eventsPath, eventsPath + "?stream=*&type=*", eventsPath + "?stream=provider-" + theirProvider,
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
 			providersPath + "?as_of=2999-01-01T00:00:00Z",
 		} {
