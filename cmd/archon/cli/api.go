@@ -22,6 +22,7 @@ import (
 	"github.com/archonhq/archon/internal/tickets"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/readapi"
+	"github.com/archonhq/archon/subscriptions"
 )
 
 // handlers is every operation of the document.
@@ -96,6 +97,15 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("assemble the HTTP layer: %w", err)
 	}
+	sockets, err := subscriptions.New(subscriptions.Config{
+		Log: n.store, Verifier: n.verifier, Tickets: issued, Origins: n.cfg.AllowedOrigins, PerNode: int(n.cfg.MaxSockets), PerTenant: int(n.cfg.MaxTenantSockets),
+		Logger: n.log, Metrics: n.metrics,
+	})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what it did
+	}
+	sockets.Mount(e)
+	n.sockets.Store(sockets)
 	calls := &openai.Handler{Plane: n.plane, Verifier: n.verifier, Unauthenticated: n.plane.Metrics.Unauthenticated.Inc}
 	calls.Mount(e)
 	if n.issuer != nil {

@@ -1,0 +1,30 @@
+package subscriptions
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	open  prometheus.Gauge
+	sent  prometheus.Counter
+	ended *prometheus.CounterVec
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		open:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "archon_sockets_open", Help: "Sockets that are open on this node."}),
+		sent:  prometheus.NewCounter(prometheus.CounterOpts{Name: "archon_socket_events_total", Help: "Events that were sent to sockets."}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "archon_sockets_ended_total", Help: "Sockets that have ended, by close code; 1006 is a client that went away."}, []string{"code"}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, collector := range []prometheus.Collector{m.open, m.sent, m.ended} {
+		if err := registerer.Register(collector); err != nil {
+			return nil, fmt.Errorf("register the metrics of sockets: %w", err)
+		}
+	}
+	return m, nil
+}
