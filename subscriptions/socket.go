@@ -25,6 +25,14 @@ const (
 	behindPause = 250 * time.Millisecond
 )
 
+// Close codes that are not the protocol's own. Their reason is the position to go on after, as is that of 1001.
+const (
+	// CodeUnauthorised is for a token that has expired.
+	CodeUnauthorised websocket.StatusCode = 4401
+	// CodeTooSlow is for a client that takes nothing.
+	CodeTooSlow websocket.StatusCode = 4008
+)
+
 // ending is why a socket ends: a close code. The reason that goes with it is the position to go on after.
 type ending websocket.StatusCode
 
@@ -32,8 +40,8 @@ const (
 	goingAway    = ending(websocket.StatusGoingAway)
 	failed       = ending(websocket.StatusInternalError)
 	misused      = ending(websocket.StatusPolicyViolation)
-	unauthorised = ending(4401)
-	tooSlow      = ending(4008)
+	unauthorised = ending(CodeUnauthorised)
+	tooSlow      = ending(CodeTooSlow)
 	// gone is a client that has closed, or whose connection has broken; nothing is sent.
 	gone = ending(websocket.StatusAbnormalClosure)
 )

@@ -111,7 +111,7 @@ func (t *Tickets) Issue(caller auth.Principal) (ticket string, expiresAt time.Ti
 // Redeem takes a ticket and returns the caller that it stands for. It fails with ErrInvalid.
 func (t *Tickets) Redeem(ctx context.Context, ticket string) (auth.Principal, error) {
 	encoded, ours := strings.CutPrefix(ticket, version)
-	if !ours || len(ticket) > maxBytes {
+	if !ours || len(ticket) > maxBytes || strings.ContainsAny(encoded, "\r\n") { // line breaks, which the decoder skips
 		return auth.Principal{}, ErrInvalid
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
