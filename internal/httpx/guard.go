@@ -46,10 +46,10 @@ type guard struct {
 func (g *guard) chain(o *operation) []echo.MiddlewareFunc {
 	if o.isWrite() {
 		return []echo.MiddlewareFunc{
-			g.authenticate(o), g.recordRefusals, authorise(o), readBody, g.repeat, checkHeaders, checkContent(o), checkBody(o),
+			g.authenticate(o), g.recordRefusals, authorise(o), readBody, g.repeat, checkHeaders(o), checkContent(o), checkBody(o),
 		}
 	}
-	return []echo.MiddlewareFunc{g.authenticate(o), authorise(o), checkHeaders, checkQuery(o), g.wait}
+	return []echo.MiddlewareFunc{g.authenticate(o), authorise(o), checkHeaders(o), checkQuery(o), g.wait}
 }
 
 // authenticate settles who calls.
@@ -90,31 +90,44 @@ func authorise(o *operation) echo.MiddlewareFunc {
 }
 
 // checkHeaders parses the headers that the document gives a meaning to, and Accept.
-func checkHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		request, header := From(c.Request().Context()), c.Request().Header
-		if !acceptsJSON(header) {
-			return &Error{Status: http.StatusNotAcceptable, Code: CodeNotAcceptable, Message: "This operation answers in application/json only."}
-		}
-		var err error
-		if request.Method == http.MethodGet {
-			if request.MinPosition, err = parseMinPosition(header); err != nil {
-				return invalidHeaders(map[string]any{HeaderMinPosition: err.Error()})
+func checkHeaders(o *operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			request, header := From(c.Request().Context()), c.Request().Header
+			if request.MediaType = accepted(header, o.types); request.MediaType == "" {
+				return &Error{Status: http.StatusNotAcceptable, Code: CodeNotAcceptable, Message: "This operation answers in " + strings.Join(o.types, ", ") + " only."}
 			}
+			var err error
+			if request.Method == http.MethodGet {
+				if request.MinPosition, err = parseMinPosition(header); err != nil {
+					return invalidHeaders(map[string]any{HeaderMinPosition: err.Error()})
+				}
+				return next(c)
+			}
+			if request.IfMatch, err = parseIfMatch(header); err != nil {
+				return invalidHeaders(map[string]any{HeaderIfMatch: err.Error()})
+			}
+			request.RespondAsync = prefersAsync(header)
 			return next(c)
 		}
-		if request.IfMatch, err = parseIfMatch(header); err != nil {
-			return invalidHeaders(map[string]any{HeaderIfMatch: err.Error()})
-		}
-		request.RespondAsync = prefersAsync(header)
-		return next(c)
 	}
 }
 
-// acceptsJSON says whether Accept leaves room for application/json (RFC 9110, 12.5.1): the most specific range that covers
-// it decides. Without the header, or with one that names nothing, everything is accepted.
-func acceptsJSON(header http.Header) bool {
-	ranges := []string{"*/*", "application/*", mediaTypeJSON}
+// accepted is the first of the types that Accept leaves room for, empty where it does for none.
+func accepted(header http.Header, types []string) string {
+	for _, mediaType := range types {
+		if accepts(header, mediaType) {
+			return mediaType
+		}
+	}
+	return ""
+}
+
+// accepts says whether Accept leaves room for a type (RFC 9110, 12.5.1): the most specific range that covers it decides.
+// Without the header, or with one that names nothing, everything is accepted.
+func accepts(header http.Header, wanted string) bool {
+	family, _, _ := strings.Cut(wanted, "/")
+	ranges := []string{"*/*", family + "/*", wanted}
 	named, specificity, accepted := false, -1, false
 	for part := range strings.SplitSeq(strings.Join(header.Values("Accept"), ","), ",") {
 		if strings.TrimSpace(part) == "" {

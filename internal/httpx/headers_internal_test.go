@@ -127,11 +127,11 @@ func TestAcceptsJSON(t *testing.T) {
 		"application/json;q=0": false, "*/*, application/json;q=0": false, "application/json;q=0, */*": false, "application/*;q=0, application/json": true,
 		"text/*": false, "application/json;q=0.1": true, "rubbish": false, ";;": false,
 	} {
-		if got := acceptsJSON(http.Header{"Accept": {sent}}); got != want {
+		if got := accepts(http.Header{"Accept": {sent}}, mediaTypeJSON); got != want {
 			t.Errorf("%q: %v", sent, got)
 		}
 	}
-	if !acceptsJSON(http.Header{}) {
+	if !accepts(http.Header{}, mediaTypeJSON) {
 		t.Error("without Accept")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,8 @@ type operation struct {
 	role string
 	// status is that of a success.
 	status int
+	// types are the media types of a success, JSON first.
+	types []string
 	query  map[string]*openapi3.Schema
 	// body is nil where the operation takes none.
 	body *openapi3.Schema
@@ -67,6 +70,7 @@ func loadOperation(method, path string, item *openapi3.PathItem, described *open
 	if o.status = successOf(described); o.status == 0 {
 		return nil, errors.New("no success is described")
 	}
+	o.types = typesOf(described, o.status)
 	for _, parameters := range []openapi3.Parameters{item.Parameters, described.Parameters} {
 		for _, parameter := range parameters {
 			if parameter.Value.In == openapi3.ParameterInQuery {
@@ -111,6 +115,18 @@ func successOf(described *openapi3.Operation) int {
 		}
 	}
 	return lowest
+}
+
+// typesOf are the media types of an answer, JSON first. Where it has no body that is what its failures are in.
+func typesOf(described *openapi3.Operation, status int) []string {
+	types := []string{mediaTypeJSON}
+	for name := range described.Responses.Status(status).Value.Content {
+		if name != mediaTypeJSON {
+			types = append(types, name)
+		}
+	}
+	slices.Sort(types[1:])
+	return types
 }
 
 // extensionNames names the extension of an object's schema that holds the pattern of its keys, which OpenAPI 3.0 has no
