@@ -264,8 +264,11 @@ var _ = Describe("the log itself", Label("postgres"), func() {
 				"circuit_breaker": {"failure_threshold": 5, "cooldown_seconds": 60, "half_open_max_requests": 3}, "failover_triggers": ["timeout", "rate_limit", "server_error"]}`},
 			{routing.RulesetStream(tenant), []eventstore.Typed{routing.RulesetReplaced{Ruleset: routing.Ruleset{Rules: []routing.Rule{rule}}}}, `{"rules": [{"id": "` + id + `", "name": "r", "priority": 0,
 				"conditions": [], "action": {"type": "direct", "providers": [{"provider_id": "` + id + `", "weight": 0}]}, "is_enabled": false}], "default_rule": null}`},
-			{alerts.Stream("unpriced_model", "x"), []eventstore.Typed{alerts.Raised{AlertID: id, Kind: "unpriced_model", Subject: "x", Message: "m"}, alerts.Resolved{AlertID: id, Resolution: "priced"}},
-				`{"alert_id": "` + id + `", "kind": "unpriced_model", "subject": "x", "message": "m", "is_open": false, "resolution": "priced"}`},
+			{
+				alerts.Stream("unpriced_model", "x"),
+				[]eventstore.Typed{alerts.Raised{AlertID: id, Kind: "unpriced_model", Subject: "x", Message: "m"}, alerts.Resolved{AlertID: id, Resolution: "priced"}},
+				`{"alert_id": "` + id + `", "kind": "unpriced_model", "subject": "x", "message": "m", "is_open": false, "resolution": "priced"}`,
+			},
 			{prices.Stream(tenant), []eventstore.Typed{prices.Overridden{}, prices.Overridden{}}, `{"overrides": null}`},
 			{audit.Stream(tenant), []eventstore.Typed{audit.WriteRefused{Code: "a"}, audit.WriteRefused{Code: "b"}}, `{"code": "b", "message": ""}`},
 		} {

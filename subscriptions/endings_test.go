@@ -165,7 +165,9 @@ var _ = Describe("A socket's end", func() {
 		c := n.subscribe(ctx, "viewer."+tenant, "after=0")
 		pongs := 0
 		go func() {
-			for c.Write(ctx, websocket.MessageText, []byte(`{"type":"ping"}`)) == nil {
+			var err error
+			for err == nil {
+				err = c.Write(ctx, websocket.MessageText, []byte(`{"type":"ping"}`))
 			}
 		}()
 		for {

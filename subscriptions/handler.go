@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,15 @@ const path = "/ws/events"
 const fullRetryAfter = 5 * time.Second
 
 // Mount adds the route to e, behind its outer middleware.
-func (n *Sockets) Mount(e *echo.Echo) { e.GET(path, n.serve) }
+func (n *Sockets) Mount(e *echo.Echo) {
+	e.GET(path, func(c echo.Context) error {
+		err := n.serve(c)
+		if err != nil {
+			n.metrics.refused.WithLabelValues(strconv.Itoa(httpx.FromError(err).Status)).Inc()
+		}
+		return err
+	})
+}
 
 // serve opens a socket. The request ends with that: what it has taken is given back while the socket lives on.
 func (n *Sockets) serve(c echo.Context) error {

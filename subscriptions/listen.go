@@ -26,11 +26,11 @@ func (s *socket) listen() {
 	for {
 		kind, text, err := s.conn.Read(context.Background())
 		if err != nil {
-			s.finish(gone)
+			s.finish(errGone)
 			return
 		}
 		if !limit.Allow() || kind != websocket.MessageText || !isPing(text) {
-			s.finish(misused)
+			s.finish(errMisused)
 			return
 		}
 		s.pongs.Add(1)

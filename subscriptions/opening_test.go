@@ -109,7 +109,7 @@ var _ = Describe("Opening a socket", func() {
 		_, response, err := n.dial(ctx, dialled{query: "ticket=t-1&after=0"})
 		Expect(err).To(HaveOccurred())
 		Expect(response.StatusCode).To(Equal(401))
-		Expect(response.Header.Get("Www-Authenticate")).To(HavePrefix("Bearer"))
+		Expect(response.Header.Get("WWW-Authenticate")).To(HavePrefix("Bearer"))
 	})
 
 	It("is refused with 429 beyond what a tenant and a node may hold", func(ctx context.Context) {

@@ -37,13 +37,13 @@ const (
 type ending websocket.StatusCode
 
 const (
-	goingAway    = ending(websocket.StatusGoingAway)
-	failed       = ending(websocket.StatusInternalError)
-	misused      = ending(websocket.StatusPolicyViolation)
-	unauthorised = ending(CodeUnauthorised)
-	tooSlow      = ending(CodeTooSlow)
-	// gone is a client that has closed, or whose connection has broken; nothing is sent.
-	gone = ending(websocket.StatusAbnormalClosure)
+	errGoingAway    = ending(websocket.StatusGoingAway)
+	errFailed       = ending(websocket.StatusInternalError)
+	errMisused      = ending(websocket.StatusPolicyViolation)
+	errUnauthorised = ending(CodeUnauthorised)
+	errTooSlow      = ending(CodeTooSlow)
+	// errGone is a client that has closed, or whose connection has broken; nothing is sent.
+	errGone = ending(websocket.StatusAbnormalClosure)
 )
 
 // Error implements error.
@@ -98,7 +98,7 @@ func (s *socket) finish(how ending) {
 
 // abort ends the connection at once.
 func (s *socket) abort() {
-	s.finish(gone)
+	s.finish(errGone)
 	_ = s.wire.Close()
 }
 
@@ -171,20 +171,20 @@ func (s *socket) run() {
 
 // close says goodbye, where there is somebody to say it to.
 func (s *socket) close(err error) {
-	how := failed
+	how := errFailed
 	if !errors.As(err, &how) {
-		how = gone // writing failed
+		how = errGone // writing failed
 	}
-	if s.wire.slow.Load() && how != gone {
-		how = tooSlow
+	if s.wire.slow.Load() && how != errGone {
+		how = errTooSlow
 	}
 	s.node.metrics.ended.WithLabelValues(strconv.Itoa(int(how))).Inc()
-	if how == gone {
+	if how == errGone {
 		_ = s.conn.CloseNow()
 		return
 	}
 	reason := strconv.FormatInt(s.at, 10)
-	if how == misused {
+	if how == errMisused {
 		reason = onlyPings
 	}
 	_ = s.conn.Close(websocket.StatusCode(how), reason) // or the client has gone, which is as well
@@ -210,7 +210,7 @@ func (s *socket) readOn(alarm *alarm, upTo int64) (isEnd bool, err error) {
 	found, err := s.read(upTo)
 	if err != nil {
 		if s.node.life.Err() != nil {
-			return false, goingAway
+			return false, errGoingAway
 		}
 		pause(s.node.life, behindPause) // the database is away; the tailer's log line says so, or the store's own
 		return false, s.attend(alarm)
@@ -226,7 +226,7 @@ func (s *socket) readOn(alarm *alarm, upTo int64) (isEnd bool, err error) {
 	}
 	s.at = max(s.at, found.UpTo)
 	if s.isBehind && s.wire.waited()-s.mark > s.node.config.SlowAfter {
-		return false, tooSlow // it has been waited for again and again, and gets no nearer
+		return false, errTooSlow // it has been waited for again and again, and gets no nearer
 	}
 	return found.UpTo >= found.Head, s.attend(alarm)
 }
@@ -278,7 +278,7 @@ func (s *socket) follow(alarm *alarm, boundary int64) error {
 // send sends an event, with which the socket is served up to its position.
 func (s *socket) send(position int64, text []byte) error {
 	err := s.write(text)
-	if errors.Is(err, gone) {
+	if errors.Is(err, errGone) {
 		return err
 	}
 	s.at = position // also where the client was too slow: the message is out, and would else come twice
@@ -288,10 +288,10 @@ func (s *socket) send(position int64, text []byte) error {
 
 func (s *socket) write(text []byte) error {
 	if err := s.conn.Write(context.Background(), websocket.MessageText, text); err != nil {
-		return gone
+		return errGone
 	}
 	if s.wire.slow.Load() {
-		return tooSlow
+		return errTooSlow
 	}
 	return nil
 }
@@ -310,11 +310,11 @@ func (s *socket) attend(alarm *alarm) error {
 		}
 	}
 	if s.wire.slow.Load() {
-		return tooSlow
+		return errTooSlow
 	}
 	due := alarm.due(time.Now())
 	if due.expiry {
-		return unauthorised
+		return errUnauthorised
 	}
 	if due.position {
 		if err := s.write(positionFrame(s.at)); err != nil {

@@ -125,7 +125,7 @@ func (n *Sockets) Close(ctx context.Context) error {
 	n.mu.Lock()
 	n.closed = true
 	for s := range n.open {
-		s.finish(goingAway)
+		s.finish(errGoingAway)
 	}
 	n.mu.Unlock()
 	ended := make(chan struct{})
@@ -181,7 +181,8 @@ func (n *Sockets) release(tenant string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.reserved--
-	if n.perTenant[tenant]--; n.perTenant[tenant] == 0 {
+	n.perTenant[tenant]--
+	if n.perTenant[tenant] == 0 {
 		delete(n.perTenant, tenant)
 	}
 	n.running.Done()
@@ -192,7 +193,7 @@ func (n *Sockets) add(s *socket) {
 	n.mu.Lock()
 	n.open[s] = struct{}{}
 	if n.closed {
-		s.finish(goingAway)
+		s.finish(errGoingAway)
 	}
 	n.mu.Unlock()
 	n.metrics.open.Inc()

@@ -189,7 +189,7 @@ var _ = Describe("Many sockets", func() {
 		for writer := range writers {
 			writing.Go(func() {
 				defer GinkgoRecover()
-				random := rand.New(rand.NewPCG(uint64(writer), 1)) //nolint:gosec // a small number
+				random := rand.New(rand.NewPCG(uint64(writer), 1))
 				for range batches {
 					events := make([]eventstore.NewEvent, 1+random.IntN(150))
 					for i := range events {
@@ -214,7 +214,7 @@ var _ = Describe("Many sockets", func() {
 		for i := range subscribers {
 			reading.Go(func() {
 				defer GinkgoRecover()
-				random := rand.New(rand.NewPCG(uint64(i), 2)) //nolint:gosec // a small number
+				random := rand.New(rand.NewPCG(uint64(i), 2))
 				filter := []string{"", "&streams=s-1,s-3", "&streams=s-*&types=t*"}[i%3]
 				after := int64(0)
 				for {

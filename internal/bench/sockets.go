@@ -132,7 +132,11 @@ func (c SocketsConfig) measure(ctx context.Context, child *child, writer *socket
 		return result, err
 	}
 	const rest = time.Second // for memory to settle
-	time.Sleep(rest)
+	select {
+	case <-ctx.Done():
+		return result, context.Cause(ctx) //nolint:wrapcheck // why the run ends
+	case <-time.After(rest):
+	}
 	result.PerSocketRest = perSocket(process.rss()-before, sockets)
 	stop, err := process.watch(ctx)
 	if err != nil {

@@ -30,7 +30,7 @@ type operation struct {
 	status int
 	// types are the media types of a success, JSON first.
 	types []string
-	query  map[string]*openapi3.Schema
+	query map[string]*openapi3.Schema
 	// body is nil where the operation takes none.
 	body *openapi3.Schema
 }

@@ -98,7 +98,9 @@ func (f *follower) once(ctx context.Context) error {
 	dialling, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	target := f.query(f.server.JoinPath("/ws/events"), "streams", "types")
-	conn, response, err := websocket.Dial(dialling, target, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + f.token}}})
+	conn, response, err := websocket.Dial(dialling, target, &websocket.DialOptions{ //nolint:bodyclose // that of a refusal is, below
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + f.token}},
+	})
 	if err != nil {
 		return f.refusal(response, fmt.Errorf("open a socket: %w", err))
 	}
@@ -147,11 +149,11 @@ func (f *follower) refusal(response *http.Response, failure error) error {
 	if json.NewDecoder(io.LimitReader(response.Body, maxFrameBytes)).Decode(&envelope) != nil || envelope.Error.Message == "" {
 		return refusedError{fmt.Errorf("the server answered %s; is this an Archon's address?", response.Status)}
 	}
-	said := envelope.Error.Message
+	said := []string{envelope.Error.Message}
 	for field, reason := range envelope.Error.Details {
-		said += fmt.Sprintf(" %s: %v.", field, reason)
+		said = append(said, fmt.Sprintf("%s: %v.", field, reason))
 	}
-	return refusedError{fmt.Errorf("the server answered %s: %s", response.Status, said)}
+	return refusedError{fmt.Errorf("the server answered %s: %s", response.Status, strings.Join(said, " "))}
 }
 
 // farewell is why a socket has ended. Its position counts: it may be further than the last event's.
@@ -234,7 +236,8 @@ func (f *follower) page(ctx context.Context, target string) (next string, err er
 		return "", fmt.Errorf("ask for events: %w", err)
 	}
 	request.Header.Set("Authorization", "Bearer "+f.token)
-	response, err := http.DefaultClient.Do(request)
+	client := &http.Client{} // ctx bounds it
+	response, err := client.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("ask for events: %w", err)
 	}
