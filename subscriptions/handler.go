@@ -2,8 +2,10 @@ package subscriptions
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -129,9 +131,21 @@ func (u *upgrading) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	_ = conn.SetDeadline(time.Time{}) // those of HTTP
 	u.conn = newPatientConn(conn, u.patience)
-	buffers.Writer.Reset(u.conn)
-	return u.conn, buffers, nil
+	early, err := buffers.Reader.Peek(buffers.Reader.Buffered())
+	if err != nil {
+		return nil, nil, err //nolint:wrapcheck // for the library
+	}
+	reader := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(early)), u.conn), max(readBuffer, len(early)))
+	_, _ = reader.Peek(len(early)) // the library keeps what is buffered, and reads on from the connection
+	return u.conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(u.conn, writeBuffer)), nil
 }
+
+// readBuffer and writeBuffer are a socket's buffers, in bytes. They are smaller than HTTP's, for there are thousands of sockets:
+// a client sends pings, and nearly every event fits.
+const (
+	readBuffer  = 512
+	writeBuffer = 2 << 10
+)
 
 // checkUpgrade refuses a request that is none for a socket of the one version there is.
 func checkUpgrade(r *http.Request) error {

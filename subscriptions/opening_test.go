@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -131,6 +133,27 @@ var _ = Describe("Opening a socket", func() {
 		n.subscribe(ctx, "viewer."+two, "")
 		full(two)
 		full(newTenant())
+	})
+
+	It("keeps what a client sends before it has an answer", func(ctx context.Context) {
+		n, tenant := start(subscriptions.Config{}), newTenant()
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", n.addr)
+		Expect(err).NotTo(HaveOccurred())
+		defer func() { _ = conn.Close() }()
+		request := "GET /ws/events?after=0 HTTP/1.1\r\nHost: " + n.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+			"Sec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\nAuthorization: Bearer viewer." + tenant + "\r\n\r\n"
+		const pings = 5 // 1,000 bytes of them
+		ping := `{"type":"ping"}` + strings.Repeat(" ", 185)
+		frame := "\x81\xfe\x00\xc8\x00\x00\x00\x00" + ping // masked with zeros
+		_, err = conn.Write([]byte(request + strings.Repeat(frame, pings)))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(conn.SetReadDeadline(time.Now().Add(bound))).To(Succeed())
+		var got strings.Builder
+		for buffer := make([]byte, 4096); strings.Count(got.String(), `{"type":"pong"}`) < pings; {
+			read, err := conn.Read(buffer)
+			Expect(err).NotTo(HaveOccurred(), got.String())
+			got.Write(buffer[:read])
+		}
 	})
 
 	It("is for sockets only, and gives its place back where it fails", func(ctx context.Context) {
