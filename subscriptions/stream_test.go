@@ -135,12 +135,11 @@ var _ = Describe("A socket", func() {
 	It("never tells a position before the events up to it", func(ctx context.Context) {
 		n, tenant := start(subscriptions.Config{Positions: time.Millisecond}), newTenant()
 		c := n.subscribe(ctx, "viewer."+tenant, "after=0")
-		go func() {
-			defer GinkgoRecover()
+		writing(func() {
 			for range 50 {
 				write(ctx, tenant, 20, 10)
 			}
-		}()
+		})
 		last := int64(0)
 		for last < 1000 {
 			read, err := c.next(ctx)
@@ -168,9 +167,11 @@ var _ = Describe("A socket", func() {
 	It("reads large events through bounded pieces", func(ctx context.Context) {
 		n, tenant := start(subscriptions.Config{}), newTenant()
 		c := n.subscribe(ctx, "auditor."+tenant, "after=0")
-		for range 6 {
-			write(ctx, tenant, 3, 700<<10)
-		}
+		writing(func() {
+			for range 6 {
+				write(ctx, tenant, 3, 700<<10)
+			}
+		})
 		Expect(positionsOf(c.events(ctx, 18))).To(Equal(upTo(1, 18)))
 		late := n.subscribe(ctx, "auditor."+tenant, "after=0")
 		for i, m := range late.events(ctx, 18) {

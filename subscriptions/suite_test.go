@@ -78,6 +78,17 @@ func write(ctx context.Context, tenant string, n, bytes int) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
+// writing runs beside the spec, which reads meanwhile: a client that does not would be cut on a slow machine.
+func writing(work func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer GinkgoRecover()
+		work()
+	}()
+	DeferCleanup(func() { Eventually(done).WithTimeout(bound).Should(BeClosed()) })
+}
+
 // verifier takes tokens "<role>.<tenant>"; its tokens expire when it says.
 type verifier struct{ expiresAt time.Time }
 
