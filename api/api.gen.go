@@ -559,6 +559,27 @@ func (e RoutingOperator) Valid() bool {
 	}
 }
 
+// Defines values for ListAuditParamsFormat.
+const (
+	ListAuditParamsFormatCsv    ListAuditParamsFormat = "csv"
+	ListAuditParamsFormatJSON   ListAuditParamsFormat = "json"
+	ListAuditParamsFormatNdjson ListAuditParamsFormat = "ndjson"
+)
+
+// Valid indicates whether the value is a known member of the ListAuditParamsFormat enum.
+func (e ListAuditParamsFormat) Valid() bool {
+	switch e {
+	case ListAuditParamsFormatCsv:
+		return true
+	case ListAuditParamsFormatJSON:
+		return true
+	case ListAuditParamsFormatNdjson:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetCostBreakdownParamsDimension.
 const (
 	GetCostBreakdownParamsDimensionAgent      GetCostBreakdownParamsDimension = "agent"
@@ -1602,6 +1623,17 @@ type ErrorEnvelope struct {
 	Error Error `json:"error"`
 }
 
+// Event One line of the export; see docs/audit-format.md.
+type Event = json.RawMessage
+
+// EventListEnvelope defines model for EventListEnvelope.
+type EventListEnvelope struct {
+	Data []Event `json:"data"`
+
+	// Meta About the answer itself and the page that it is.
+	Meta ListMeta `json:"meta"`
+}
+
 // FailoverTriggers The failures that send a call down the chain.
 //
 // Example: ["timeout","rate_limit","server_error"]
@@ -1658,6 +1690,27 @@ type FallbackEnvelope struct {
 	// Meta About the answer itself.
 	Meta Meta `json:"meta"`
 }
+
+// FieldChange defines model for FieldChange.
+type FieldChange struct {
+	// After Null where it is gone.
+	//
+	// Example: 2
+	After *json.RawMessage `json:"after"`
+
+	// Before Null where it was not there.
+	//
+	// Example: 1
+	Before *json.RawMessage `json:"before"`
+
+	// Path Where in the state; entries of a list are named by their id where they have one, else by their place.
+	//
+	// Example: rules[01976b2e].priority
+	Path string `json:"path"`
+}
+
+// FilterNames Example: provider-*,key-*
+type FilterNames = string
 
 // FilterPosition Example: 1
 type FilterPosition = int64
@@ -2690,6 +2743,81 @@ type RoutingTarget struct {
 	Weight *json.Number `json:"weight,omitempty"`
 }
 
+// SocketTicket defines model for SocketTicket.
+type SocketTicket struct {
+	// ExpiresAt Example: 2025-06-13T09:41:37Z
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Ticket For `?ticket=`, once.
+	//
+	// Example: v1.Zm9vYmFy
+	Ticket *string `json:"ticket"`
+}
+
+// SocketTicketEnvelope defines model for SocketTicketEnvelope.
+type SocketTicketEnvelope struct {
+	Data SocketTicket `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// StreamDiff defines model for StreamDiff.
+type StreamDiff struct {
+	Changes []FieldChange `json:"changes"`
+
+	// From Example: 1
+	From int64 `json:"from"`
+
+	// Stream Example: provider-01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	Stream string `json:"stream"`
+
+	// To Example: 2
+	To int64 `json:"to"`
+}
+
+// StreamDiffEnvelope defines model for StreamDiffEnvelope.
+type StreamDiffEnvelope struct {
+	Data StreamDiff `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
+// StreamState defines model for StreamState.
+type StreamState struct {
+	// OccurredAt When that event occurred.
+	//
+	// Example: 2025-06-13T09:41:07.123456Z
+	OccurredAt time.Time `json:"occurred_at"`
+
+	// Position The position of its last event then.
+	//
+	// Example: 4711
+	Position int64 `json:"position"`
+
+	// State What the events have come to; its fields depend on the kind of stream.
+	//
+	// Example: {"is_enabled":true,"name":"OpenAI production"}
+	State json.RawMessage `json:"state"`
+
+	// Stream Example: provider-01976b2e-6b3a-7c41-9d0e-3b6c5a4f2e10
+	Stream string `json:"stream"`
+
+	// Version The stream's version then.
+	//
+	// Example: 2
+	Version int64 `json:"version"`
+}
+
+// StreamStateEnvelope defines model for StreamStateEnvelope.
+type StreamStateEnvelope struct {
+	Data StreamState `json:"data"`
+
+	// Meta About the answer itself.
+	Meta Meta `json:"meta"`
+}
+
 // SupportedModels Models to route to this provider, as the provider names them.
 //
 // Example: ["gpt-4o","gpt-4o-mini"]
@@ -2735,6 +2863,9 @@ type Limit = int
 
 // ProviderID defines model for ProviderID.
 type ProviderID = string
+
+// Stream defines model for Stream.
+type Stream = string
 
 // To defines model for To.
 type To = DayOrTime
@@ -2786,12 +2917,19 @@ type ListAuditParams struct {
 	// Telemetry Whether telemetry is listed too.
 	Telemetry *bool `form:"telemetry,omitempty" json:"telemetry,omitempty"`
 
+	// Format `csv` and `ndjson` stream the whole filtered list as it is now, newest first, and take neither `limit` nor `cursor`. A
+	// download that breaks off was not whole. By default the one that `Accept` asks for.
+	Format *ListAuditParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
 	// Limit How many entries to return at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
+
+// ListAuditParamsFormat defines parameters for ListAudit.
+type ListAuditParamsFormat string
 
 // ProveAuditConsistencyParams defines parameters for ProveAuditConsistency.
 type ProveAuditConsistencyParams struct {
@@ -2910,6 +3048,24 @@ type GetDepartmentParams struct {
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// Stream Only events of these streams, for example `provider-*`.
+	Stream *FilterNames `form:"stream,omitempty" json:"stream,omitempty"`
+
+	// Type Only events of these types, for example `provider.*`.
+	Type *FilterNames `form:"type,omitempty" json:"type,omitempty"`
+
+	// After Begin after this position.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
 	// Status Only jobs in this state.
@@ -2984,6 +3140,30 @@ type GetProviderHealthParams struct {
 
 // GetRoutingRulesParams defines parameters for GetRoutingRules.
 type GetRoutingRulesParams struct {
+	// AsOf Show the state as it was at this moment.
+	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// GetStreamParams defines parameters for GetStream.
+type GetStreamParams struct {
+	// Limit How many entries to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `meta.pagination.next_cursor` of the page before. Opaque; one that Archon did not make is 400 `invalid_cursor`.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DiffStreamParams defines parameters for DiffStream.
+type DiffStreamParams struct {
+	// From The version before; 0 is before the first event. By default the one before `to`.
+	From *int64 `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The version after; by default the newest.
+	To *int64 `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// GetStreamStateParams defines parameters for GetStreamState.
+type GetStreamStateParams struct {
 	// AsOf Show the state as it was at this moment.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 }
@@ -3119,6 +3299,9 @@ type ServerInterface interface {
 	// RenameDepartment Rename a department
 	// (PATCH /api/v1/departments/{id})
 	RenameDepartment(ctx echo.Context, id DepartmentID) error
+	// ListEvents List raw events in the order of the log
+	// (GET /api/v1/events)
+	ListEvents(ctx echo.Context, params ListEventsParams) error
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx echo.Context, params ListJobsParams) error
@@ -3209,6 +3392,18 @@ type ServerInterface interface {
 	// ReplaceRoutingRules Replace the routing rules
 	// (PUT /api/v1/router/rules/visual)
 	ReplaceRoutingRules(ctx echo.Context) error
+	// GetStream The story of one thing
+	// (GET /api/v1/streams/{stream})
+	GetStream(ctx echo.Context, stream Stream, params GetStreamParams) error
+	// DiffStream What changed between two versions
+	// (GET /api/v1/streams/{stream}/diff)
+	DiffStream(ctx echo.Context, stream Stream, params DiffStreamParams) error
+	// GetStreamState What one thing looked like
+	// (GET /api/v1/streams/{stream}/state)
+	GetStreamState(ctx echo.Context, stream Stream, params GetStreamStateParams) error
+	// CreateSocketTicket A ticket for one socket
+	// (POST /api/v1/ws-ticket)
+	CreateSocketTicket(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -3322,6 +3517,13 @@ func (w *ServerInterfaceWrapper) ListAudit(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "telemetry", ctx.QueryParams(), &params.Telemetry, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter telemetry: %s", err))
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -3884,6 +4086,52 @@ func (w *ServerInterfaceWrapper) RenameDepartment(ctx echo.Context) error {
 	return err
 }
 
+// ListEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListEventsParams
+	// ------------- Optional query parameter "stream" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "stream", ctx.QueryParams(), &params.Stream, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stream: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListEvents(ctx, params)
+	return err
+}
+
 // ListJobs converts echo context to params.
 func (w *ServerInterfaceWrapper) ListJobs(ctx echo.Context) error {
 	var err error
@@ -4389,6 +4637,104 @@ func (w *ServerInterfaceWrapper) ReplaceRoutingRules(ctx echo.Context) error {
 	return err
 }
 
+// GetStream converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStream(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "stream" -------------
+	var stream Stream
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", ctx.Param("stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stream: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStreamParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStream(ctx, stream, params)
+	return err
+}
+
+// DiffStream converts echo context to params.
+func (w *ServerInterfaceWrapper) DiffStream(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "stream" -------------
+	var stream Stream
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", ctx.Param("stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stream: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DiffStreamParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DiffStream(ctx, stream, params)
+	return err
+}
+
+// GetStreamState converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStreamState(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "stream" -------------
+	var stream Stream
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", ctx.Param("stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter stream: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStreamStateParams
+	// ------------- Optional query parameter "as_of" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as_of", ctx.QueryParams(), &params.AsOf, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter as_of: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStreamState(ctx, stream, params)
+	return err
+}
+
+// CreateSocketTicket converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSocketTicket(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSocketTicket(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -4464,6 +4810,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/departments", wrapper.CreateDepartment, options.OperationMiddlewares["createDepartment"]...)
 	router.GET(options.BaseURL+"/api/v1/departments/:id", wrapper.GetDepartment, options.OperationMiddlewares["getDepartment"]...)
 	router.PATCH(options.BaseURL+"/api/v1/departments/:id", wrapper.RenameDepartment, options.OperationMiddlewares["renameDepartment"]...)
+	router.GET(options.BaseURL+"/api/v1/events", wrapper.ListEvents, options.OperationMiddlewares["listEvents"]...)
 	router.GET(options.BaseURL+"/api/v1/jobs", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/discard", wrapper.DiscardJob, options.OperationMiddlewares["discardJob"]...)
 	router.POST(options.BaseURL+"/api/v1/jobs/:id/retry", wrapper.RetryJob, options.OperationMiddlewares["retryJob"]...)
@@ -4494,6 +4841,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/router/route/visual", wrapper.TryRoute, options.OperationMiddlewares["tryRoute"]...)
 	router.GET(options.BaseURL+"/api/v1/router/rules/visual", wrapper.GetRoutingRules, options.OperationMiddlewares["getRoutingRules"]...)
 	router.PUT(options.BaseURL+"/api/v1/router/rules/visual", wrapper.ReplaceRoutingRules, options.OperationMiddlewares["replaceRoutingRules"]...)
+	router.GET(options.BaseURL+"/api/v1/streams/:stream", wrapper.GetStream, options.OperationMiddlewares["getStream"]...)
+	router.GET(options.BaseURL+"/api/v1/streams/:stream/diff", wrapper.DiffStream, options.OperationMiddlewares["diffStream"]...)
+	router.GET(options.BaseURL+"/api/v1/streams/:stream/state", wrapper.GetStreamState, options.OperationMiddlewares["getStreamState"]...)
+	router.POST(options.BaseURL+"/api/v1/ws-ticket", wrapper.CreateSocketTicket, options.OperationMiddlewares["createSocketTicket"]...)
 
 }
 
@@ -4538,6 +4889,69 @@ func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseW
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAudit200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListAudit200ApplicationXNdjsonResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ListAudit200TextCsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListAudit200TextCsvResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
 	return err
 }
 
@@ -5283,6 +5697,28 @@ func (response RenameDepartment200JSONResponse) VisitRenameDepartmentResponse(w 
 	if response.Headers.XEventPosition != nil {
 		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
 	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEventsRequestObject struct {
+	Params ListEventsParams
+}
+
+type ListEventsResponseObject interface {
+	VisitListEventsResponse(w http.ResponseWriter) error
+}
+
+type ListEvents200JSONResponse EventListEnvelope
+
+func (response ListEvents200JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -6179,6 +6615,106 @@ func (response ReplaceRoutingRules200JSONResponse) VisitReplaceRoutingRulesRespo
 	return err
 }
 
+type GetStreamRequestObject struct {
+	Stream Stream `json:"stream"`
+	Params GetStreamParams
+}
+
+type GetStreamResponseObject interface {
+	VisitGetStreamResponse(w http.ResponseWriter) error
+}
+
+type GetStream200JSONResponse EventListEnvelope
+
+func (response GetStream200JSONResponse) VisitGetStreamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiffStreamRequestObject struct {
+	Stream Stream `json:"stream"`
+	Params DiffStreamParams
+}
+
+type DiffStreamResponseObject interface {
+	VisitDiffStreamResponse(w http.ResponseWriter) error
+}
+
+type DiffStream200JSONResponse StreamDiffEnvelope
+
+func (response DiffStream200JSONResponse) VisitDiffStreamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStreamStateRequestObject struct {
+	Stream Stream `json:"stream"`
+	Params GetStreamStateParams
+}
+
+type GetStreamStateResponseObject interface {
+	VisitGetStreamStateResponse(w http.ResponseWriter) error
+}
+
+type GetStreamState200JSONResponse StreamStateEnvelope
+
+func (response GetStreamState200JSONResponse) VisitGetStreamStateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSocketTicketRequestObject struct {
+}
+
+type CreateSocketTicketResponseObject interface {
+	VisitCreateSocketTicketResponse(w http.ResponseWriter) error
+}
+
+type CreateSocketTicket200ResponseHeaders struct {
+	XEventPosition *int64
+}
+
+type CreateSocketTicket200JSONResponse struct {
+	Body    SocketTicketEnvelope
+	Headers CreateSocketTicket200ResponseHeaders
+}
+
+func (response CreateSocketTicket200JSONResponse) VisitCreateSocketTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XEventPosition != nil {
+		w.Header().Set("X-Event-Position", fmt.Sprint(*response.Headers.XEventPosition))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAlerts List alerts
@@ -6265,6 +6801,9 @@ type StrictServerInterface interface {
 	// RenameDepartment Rename a department
 	// (PATCH /api/v1/departments/{id})
 	RenameDepartment(ctx context.Context, request RenameDepartmentRequestObject) (RenameDepartmentResponseObject, error)
+	// ListEvents List raw events in the order of the log
+	// (GET /api/v1/events)
+	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
 	// ListJobs List background work
 	// (GET /api/v1/jobs)
 	ListJobs(ctx context.Context, request ListJobsRequestObject) (ListJobsResponseObject, error)
@@ -6355,6 +6894,18 @@ type StrictServerInterface interface {
 	// ReplaceRoutingRules Replace the routing rules
 	// (PUT /api/v1/router/rules/visual)
 	ReplaceRoutingRules(ctx context.Context, request ReplaceRoutingRulesRequestObject) (ReplaceRoutingRulesResponseObject, error)
+	// GetStream The story of one thing
+	// (GET /api/v1/streams/{stream})
+	GetStream(ctx context.Context, request GetStreamRequestObject) (GetStreamResponseObject, error)
+	// DiffStream What changed between two versions
+	// (GET /api/v1/streams/{stream}/diff)
+	DiffStream(ctx context.Context, request DiffStreamRequestObject) (DiffStreamResponseObject, error)
+	// GetStreamState What one thing looked like
+	// (GET /api/v1/streams/{stream}/state)
+	GetStreamState(ctx context.Context, request GetStreamStateRequestObject) (GetStreamStateResponseObject, error)
+	// CreateSocketTicket A ticket for one socket
+	// (POST /api/v1/ws-ticket)
+	CreateSocketTicket(ctx context.Context, request CreateSocketTicketRequestObject) (CreateSocketTicketResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -7217,6 +7768,31 @@ func (sh *strictHandler) RenameDepartment(ctx echo.Context, id DepartmentID) err
 		return err
 	} else if validResponse, ok := response.(RenameDepartmentResponseObject); ok {
 		return validResponse.VisitRenameDepartmentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListEvents operation middleware
+func (sh *strictHandler) ListEvents(ctx echo.Context, params ListEventsParams) error {
+	var request ListEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListEvents(ctx.Request().Context(), request.(ListEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListEventsResponseObject); ok {
+		return validResponse.VisitListEventsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8135,6 +8711,107 @@ func (sh *strictHandler) ReplaceRoutingRules(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ReplaceRoutingRulesResponseObject); ok {
 		return validResponse.VisitReplaceRoutingRulesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStream operation middleware
+func (sh *strictHandler) GetStream(ctx echo.Context, stream Stream, params GetStreamParams) error {
+	var request GetStreamRequestObject
+
+	request.Stream = stream
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStream(ctx.Request().Context(), request.(GetStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStream")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStreamResponseObject); ok {
+		return validResponse.VisitGetStreamResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DiffStream operation middleware
+func (sh *strictHandler) DiffStream(ctx echo.Context, stream Stream, params DiffStreamParams) error {
+	var request DiffStreamRequestObject
+
+	request.Stream = stream
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DiffStream(ctx.Request().Context(), request.(DiffStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DiffStream")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DiffStreamResponseObject); ok {
+		return validResponse.VisitDiffStreamResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStreamState operation middleware
+func (sh *strictHandler) GetStreamState(ctx echo.Context, stream Stream, params GetStreamStateParams) error {
+	var request GetStreamStateRequestObject
+
+	request.Stream = stream
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStreamState(ctx.Request().Context(), request.(GetStreamStateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStreamState")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStreamStateResponseObject); ok {
+		return validResponse.VisitGetStreamStateResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateSocketTicket operation middleware
+func (sh *strictHandler) CreateSocketTicket(ctx echo.Context) error {
+	var request CreateSocketTicketRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSocketTicket(ctx.Request().Context(), request.(CreateSocketTicketRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSocketTicket")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateSocketTicketResponseObject); ok {
+		return validResponse.VisitCreateSocketTicketResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

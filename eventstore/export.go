@@ -28,13 +28,17 @@ type exportLine struct {
 // ExportLine is the event as one line of NDJSON, without the line break: meta and data are strings that hold the exact
 // bytes that were hashed, hashes are hex, occurred_at is RFC 3339 with microseconds.
 func (r *Recorded) ExportLine() ([]byte, error) {
-	line, err := json.Marshal(exportLine{
-		Tenant: r.Tenant, Position: r.Position, Stream: r.Stream, Version: r.Version, EventID: r.EventID.String(), Type: r.Type,
-		OccurredAt: r.Time().Format(exportTime), CommandID: r.CommandID.String(), Meta: string(r.Meta), Data: string(r.Data),
-		PrevHash: hex.EncodeToString(r.PrevHash), Hash: hex.EncodeToString(r.Hash),
-	})
+	line, err := json.Marshal(r.line())
 	if err != nil {
 		return nil, fmt.Errorf("export position %d: %w", r.Position, err)
 	}
 	return line, nil
+}
+
+func (r *Recorded) line() exportLine {
+	return exportLine{
+		Tenant: r.Tenant, Position: r.Position, Stream: r.Stream, Version: r.Version, EventID: r.EventID.String(), Type: r.Type,
+		OccurredAt: r.Time().Format(exportTime), CommandID: r.CommandID.String(), Meta: string(r.Meta), Data: string(r.Data),
+		PrevHash: hex.EncodeToString(r.PrevHash), Hash: hex.EncodeToString(r.Hash),
+	}
 }

@@ -50,6 +50,9 @@ type auditCursor struct {
 // ListAudit implements api.StrictServerInterface.
 func (a *Audit) ListAudit(ctx context.Context, request api.ListAuditRequestObject) (api.ListAuditResponseObject, error) {
 	tenant := httpx.From(ctx).Principal.Tenant
+	if write, err := downloadOf(ctx, request.Params); write != nil || err != nil {
+		return auditDownload{ctx: ctx, audit: a, tenant: tenant, filter: request.Params, write: write}, err
+	}
 	var before auditCursor
 	page, err := pageOf("audit", request.Params.Limit, request.Params.Cursor, &before)
 	if err != nil {

@@ -79,7 +79,7 @@ var _ = Describe("operations", func() {
 		none := []string{
 			"getMe", "getCredentialSchemas", "verifyAudit", "getAuditCheckpoint", "getAuditKey", "proveAuditEntry", "proveAuditConsistency", "exportAudit",
 			"listProjections", "listJobs", "getHealth", "getLiveness", "getMetrics", "getOpenAPI", "getDocs",
-			"listModels", "getModel", "getCostSettings", "getRepricing",
+			"listModels", "getModel", "getCostSettings", "getRepricing", "listEvents", "getStream", "getStreamState", "diffStream", "subscribe",
 		}
 		seen := 0
 		for path, item := range document.Paths.Map() {

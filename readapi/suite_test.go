@@ -55,6 +55,7 @@ type fixture struct {
 	alerts      *readapi.Alerts
 	costs       *readapi.Costs
 	departments *readapi.Departments
+	events      *readapi.Events
 	now         time.Time
 }
 
@@ -98,6 +99,7 @@ func newFixture(ctx context.Context) *fixture {
 	f.costs.Budgets = &readapi.Budgets{
 		Database: database, History: f.costs.History, Now: f.costs.Now, TimeZone: func(context.Context, string) (*time.Location, error) { return time.UTC, nil },
 	}
+	f.events = &readapi.Events{Log: history{f.store, eventcodec.New()}}
 	f.audit = &readapi.Audit{Database: database, Log: f.store, Clients: clients{}}
 	return f
 }

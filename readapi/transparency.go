@@ -135,17 +135,17 @@ func (t *Transparency) ExportAudit(ctx context.Context, request api.ExportAuditR
 	if err != nil {
 		return nil, refusedOr(err)
 	}
-	return exported{ctx: ctx, prepared: prepared}, nil
+	return exportedLog{ctx: ctx, prepared: prepared}, nil
 }
 
-// exported is an export as an answer. It is written line by line as the log is read.
-type exported struct {
+// exportedLog is an export as an answer. It is written line by line as the log is read.
+type exportedLog struct {
 	ctx      context.Context //nolint:containedctx // the generated interface hands over none
 	prepared *eventstore.PreparedExport
 }
 
 // VisitExportAuditResponse implements api.ExportAuditResponseObject.
-func (e exported) VisitExportAuditResponse(w http.ResponseWriter) error {
+func (e exportedLog) VisitExportAuditResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Content-Disposition", `attachment; filename="audit.ndjson"`)
 	w.WriteHeader(http.StatusOK)

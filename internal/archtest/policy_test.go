@@ -36,6 +36,9 @@ var policy = []rule{
 	// served from the log itself.
 	{"readapi", allow("domain", "domain/*", "eventstore", "api", "internal/**")},
 
+	// Sockets: the log as it grows.
+	{"subscriptions", allow("eventstore", "internal/**")},
+
 	// The data plane.
 	{"gateway", allow("domain", "domain/*", "internal/**")},
 	{"gateway/*", allow("gateway", "gateway/*", "domain", "domain/*", "internal/**")},

@@ -50,6 +50,11 @@ type Config struct {
 	// NodeName tells this process from its siblings in logs and locks.
 	NodeName string
 
+	// AllowedOrigins are those whose pages may open sockets, besides the server's own.
+	AllowedOrigins []string
+	// MaxSockets and MaxTenantSockets bound the sockets of this process, and those of a tenant among them.
+	MaxSockets, MaxTenantSockets int32
+
 	// DataDir is the absolute folder of the embedded parts.
 	DataDir string
 	// PGBin is the folder of the PostgreSQL programs; empty looks for them.

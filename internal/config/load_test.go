@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		VaultMount: "secret", OIDCAudience: "archon", OIDCTenantClaim: "tenant_id", OIDCRolesClaim: "roles", OIDCDepartmentClaim: "department",
 		ProbeInterval: time.Minute, LogLevel: slog.LevelInfo,
 		ConnectTimeout: 5 * time.Second, FirstByteTimeout: time.Minute, IdleTimeout: 30 * time.Second, CallTimeout: 10 * time.Minute,
-		UsageRecording: config.UsageDurable, DefaultMaxTokens: 4096,
+		UsageRecording: config.UsageDurable, DefaultMaxTokens: 4096, MaxSockets: 10_000, MaxTenantSockets: 2500,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
@@ -69,6 +69,7 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		"ARCHON_OTEL_ENDPOINT=http://otel:4318/",
 		"ARCHON_CALL_CONNECT_TIMEOUT=1s", "ARCHON_CALL_FIRST_BYTE_TIMEOUT=2s", "ARCHON_CALL_IDLE_TIMEOUT=3s", "ARCHON_CALL_TIMEOUT=4s",
 		"ARCHON_CALL_RECORDING=Async", "ARCHON_CALL_DEFAULT_MAX_TOKENS=77",
+		"ARCHON_ALLOWED_ORIGINS=https://Console.example.com/, http://localhost:5173,", "ARCHON_MAX_SOCKETS=20", "ARCHON_MAX_TENANT_SOCKETS=3",
 	)
 	if len(warnings) > 0 {
 		t.Errorf("warnings %v", warnings)
@@ -88,6 +89,7 @@ func TestEverySettingReachesItsField(t *testing.T) {
 		ProbeInterval:        time.Second, LogLevel: slog.LevelWarn, LogFormat: config.LogFormatJSON, OTELEndpoint: "http://otel:4318",
 		ConnectTimeout: time.Second, FirstByteTimeout: 2 * time.Second, IdleTimeout: 3 * time.Second, CallTimeout: 4 * time.Second,
 		UsageRecording: config.UsageAsync, DefaultMaxTokens: 77,
+		AllowedOrigins: []string{"https://console.example.com", "http://localhost:5173"}, MaxSockets: 20, MaxTenantSockets: 3,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
@@ -161,6 +163,9 @@ func TestMalformedValues(t *testing.T) {
 		"ARCHON_TRUSTED_PROXIES=10.0.0.0/33":                         `has the entry "10.0.0.0/33"`,
 		"ARCHON_PROVIDER_ALLOWED_CIDRS=::ffff:10.0.0.0/104":          "write it as IPv4",
 		"ARCHON_PROVIDER_ALLOWED_CIDRS=fe80::1%eth0":                 "neither a network nor an address",
+		"ARCHON_ALLOWED_ORIGINS=https://x/app":                       "has a path",
+		"ARCHON_ALLOWED_ORIGINS=*":                                   "isn't a web address",
+		"ARCHON_MAX_SOCKETS=0":                                       "a whole number from 1 to 1000000",
 		"ARCHON_SHUTDOWN_TIMEOUT=20":                                 "for example 20s or 20ms",
 		"ARCHON_SHUTDOWN_TIMEOUT=soon":                               "isn't a length of time",
 		"ARCHON_SHUTDOWN_TIMEOUT=0s":                                 "from 1s to 10m0s",

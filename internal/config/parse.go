@@ -26,6 +26,7 @@ const (
 	maxCallTimeout     = time.Hour
 	maxDefaultTokens   = 1_000_000
 	maxDatabaseConns   = 1000
+	maxSockets         = 1_000_000
 
 	maxPort      = 65535
 	maxNameBytes = 63
@@ -210,6 +211,31 @@ func parseHTTPURL(raw string) (string, error) {
 	}
 
 	return strings.TrimRight(raw, "/"), nil
+}
+
+// parseOrigins takes each in the form in which browsers send it.
+func parseOrigins(raw string) ([]string, error) {
+	var all []string
+
+	for part := range strings.SplitSeq(raw, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+
+		origin, err := parseHTTPURL(part)
+		if err != nil {
+			return nil, err
+		}
+
+		if u, err := url.Parse(origin); err != nil || u.Path != "" {
+			return nil, problem("has a path; an origin is scheme://host[:port] alone, as in https://console.example.com")
+		}
+
+		all = append(all, strings.ToLower(origin))
+	}
+
+	return all, nil
 }
 
 // parseIssuer keeps the URL byte for byte: it is compared with `iss`, where a trailing slash counts.

@@ -45,6 +45,7 @@ type group struct {
 func groups(env environment) []group {
 	return []group{
 		{"Server", append(serverSettings(), anchorSettings(env)...)},
+		{"Sockets", socketSettings()},
 		{"Embedded parts", embeddedSettings(env)},
 		{"PostgreSQL and Redis", storeSettings()},
 		{"Vault", vaultSettings()},
@@ -112,6 +113,26 @@ func anchorSettings(env environment) []setting {
 			name: "ANCHOR_URL", example: "https://witness.example.com/archon",
 			doc:   "Endpoint to which every signed checkpoint is posted as text/plain; it has to take the same one twice. What it answers is kept in the log.",
 			parse: into(func(c *Config) *string { return &c.AnchorURL }, parseHTTPURL),
+		},
+	}
+}
+
+func socketSettings() []setting {
+	return []setting{
+		{
+			name: "ALLOWED_ORIGINS", defNote: "the server's own alone", example: "https://console.example.com,http://localhost:5173",
+			doc:   "Comma-separated origins, scheme://host[:port], whose pages may open sockets here besides those of this server.",
+			parse: into(func(c *Config) *[]string { return &c.AllowedOrigins }, parseOrigins),
+		},
+		{
+			name: "MAX_SOCKETS", def: "10000", example: "2000",
+			doc:   "Sockets that this process holds at once, from 1 to 1000000; one takes about 30 KB.",
+			parse: into(func(c *Config) *int32 { return &c.MaxSockets }, intBetween(1, maxSockets)),
+		},
+		{
+			name: "MAX_TENANT_SOCKETS", def: "2500", example: "100",
+			doc:   "Sockets of one tenant that this process holds at once, from 1 to 1000000.",
+			parse: into(func(c *Config) *int32 { return &c.MaxTenantSockets }, intBetween(1, maxSockets)),
 		},
 	}
 }

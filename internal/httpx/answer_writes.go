@@ -27,6 +27,7 @@ var (
 	_ api.TryRouteResponseObject            = Answer{}
 	_ api.ReplaceRoutingRulesResponseObject = Answer{}
 	_ api.ReplaceFallbackResponseObject     = Answer{}
+	_ api.CreateSocketTicketResponseObject  = Answer{}
 )
 
 // VisitRegisterProviderResponse sends the answer.
@@ -106,3 +107,6 @@ func (a Answer) VisitDeleteDepartmentBudgetResponse(w http.ResponseWriter) error
 
 // VisitDeleteBudgetResponse sends the answer.
 func (a Answer) VisitDeleteBudgetResponse(w http.ResponseWriter) error { return a.write(w) }
+
+// VisitCreateSocketTicketResponse sends the answer.
+func (a Answer) VisitCreateSocketTicketResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -82,7 +82,7 @@ var _ = Describe("the OpenAPI document", func() {
 				}
 			}
 		})
-		Expect(count).To(Equal(59))
+		Expect(count).To(Equal(64))
 	})
 
 	It("gives every list a limit, a cursor and a page in meta", func() {
@@ -98,7 +98,7 @@ var _ = Describe("the OpenAPI document", func() {
 			meta := success.Value.Content["application/json"].Schema.Value.Properties["meta"].Value
 			Expect(meta.Required).To(ContainElement("pagination"), path)
 		})
-		Expect(lists).To(Equal(11))
+		Expect(lists).To(Equal(13))
 	})
 
 	It("has If-Match on the writes of one resource and as_of where the contract marks it", func() {
@@ -114,7 +114,7 @@ var _ = Describe("the OpenAPI document", func() {
 		Expect(matched).To(ConsistOf("changeProvider", "removeProvider", "replaceCredentials", "revokeKey", "replaceRoutingRules", "replaceFallback",
 			"renameDepartment", "replaceCostSettings", "putDepartmentBudget", "deleteDepartmentBudget", "putBudget", "deleteBudget"))
 		Expect(timed).To(ConsistOf("listProviders", "getProvider", "getRoutingRules", "getFallback", "getCostDashboard",
-			"listDepartments", "getDepartment", "getCostSettings", "listBudgets", "getDepartmentBudget", "getBudget"))
+			"listDepartments", "getDepartment", "getCostSettings", "listBudgets", "getDepartmentBudget", "getBudget", "getStreamState"))
 	})
 
 	It("is matched by an Answer for every write", func() {

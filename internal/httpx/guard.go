@@ -94,8 +94,8 @@ func checkHeaders(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			request, header := From(c.Request().Context()), c.Request().Header
-			if !accepts(header, o.media) && !accepts(header, mediaTypeJSON) { // failures are JSON everywhere
-				return &Error{Status: http.StatusNotAcceptable, Code: CodeNotAcceptable, Message: "This operation answers in " + o.media + " only."}
+			if request.MediaType = accepted(header, o.types); request.MediaType == "" {
+				return &Error{Status: http.StatusNotAcceptable, Code: CodeNotAcceptable, Message: "This operation answers in " + strings.Join(o.types, ", ") + " only."}
 			}
 			var err error
 			if request.Method == http.MethodGet {
@@ -113,11 +113,21 @@ func checkHeaders(o *operation) echo.MiddlewareFunc {
 	}
 }
 
-// accepts says whether Accept leaves room for a media type (RFC 9110, 12.5.1): the most specific range that covers it
-// decides. Without the header, or with one that names nothing, everything is accepted.
-func accepts(header http.Header, media string) bool {
-	family, _, _ := strings.Cut(media, "/")
-	ranges := []string{"*/*", family + "/*", media}
+// accepted is the first of the types that Accept leaves room for, empty where it does for none.
+func accepted(header http.Header, types []string) string {
+	for _, mediaType := range types {
+		if accepts(header, mediaType) {
+			return mediaType
+		}
+	}
+	return ""
+}
+
+// accepts says whether Accept leaves room for a type (RFC 9110, 12.5.1): the most specific range that covers it decides.
+// Without the header, or with one that names nothing, everything is accepted.
+func accepts(header http.Header, wanted string) bool {
+	family, _, _ := strings.Cut(wanted, "/")
+	ranges := []string{"*/*", family + "/*", wanted}
 	named, specificity, accepted := false, -1, false
 	for part := range strings.SplitSeq(strings.Join(header.Values("Accept"), ","), ",") {
 		if strings.TrimSpace(part) == "" {

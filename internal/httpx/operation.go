@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,10 +26,11 @@ type operation struct {
 	requirement      auth.Requirement
 	// role is the requirement as the document spells it.
 	role string
-	// status is that of a success, media the type of its body.
+	// status is that of a success.
 	status int
-	media  string
-	query  map[string]*openapi3.Schema
+	// types are the media types of a success, JSON first.
+	types []string
+	query map[string]*openapi3.Schema
 	// body is nil where the operation takes none.
 	body *openapi3.Schema
 }
@@ -68,7 +70,7 @@ func loadOperation(method, path string, item *openapi3.PathItem, described *open
 	if o.status = successOf(described); o.status == 0 {
 		return nil, errors.New("no success is described")
 	}
-	o.media = mediaOf(described.Responses.Status(o.status).Value)
+	o.types = typesOf(described, o.status)
 	for _, parameters := range []openapi3.Parameters{item.Parameters, described.Parameters} {
 		for _, parameter := range parameters {
 			if parameter.Value.In == openapi3.ParameterInQuery {
@@ -115,14 +117,16 @@ func successOf(described *openapi3.Operation) int {
 	return lowest
 }
 
-// mediaOf is the type of a body: application/json, unless another one alone is described.
-func mediaOf(response *openapi3.Response) string {
-	if len(response.Content) == 1 {
-		for media := range response.Content {
-			return media
+// typesOf are the media types of an answer, JSON first. Where it has no body that is what its failures are in.
+func typesOf(described *openapi3.Operation, status int) []string {
+	types := []string{mediaTypeJSON}
+	for name := range described.Responses.Status(status).Value.Content {
+		if name != mediaTypeJSON {
+			types = append(types, name)
 		}
 	}
-	return mediaTypeJSON
+	slices.Sort(types[1:])
+	return types
 }
 
 // extensionNames names the extension of an object's schema that holds the pattern of its keys, which OpenAPI 3.0 has no

@@ -93,7 +93,7 @@ var _ = Describe("every operation", func() {
 		})
 		Expect(s.handlers.reached).To(BeEmpty())
 		Expect(s.book.refused).To(BeEmpty(), "a request without a valid token is not recorded")
-		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 59))
+		Expect(metric(s, "archon_http_unauthenticated_requests_total")).To(BeNumerically("==", 64))
 	})
 
 	It("refuses an invalid token with the challenge, and answers 503 where tokens can't be judged", func() {

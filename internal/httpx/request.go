@@ -40,6 +40,8 @@ type Request struct {
 	IfMatch *IfMatch
 	// RespondAsync is whether the client does not want to wait for the read tables.
 	RespondAsync bool
+	// MediaType is the first of those that the document has for a success that the client accepts.
+	MediaType string
 	// MinPosition is the position that the client wants to see; 0 where it named none.
 	MinPosition int64
 	// Body is the body as it was sent, of writes only.

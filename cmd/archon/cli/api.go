@@ -19,8 +19,10 @@ import (
 	"github.com/archonhq/archon/internal/httpx"
 	"github.com/archonhq/archon/internal/netguard"
 	"github.com/archonhq/archon/internal/privacy"
+	"github.com/archonhq/archon/internal/tickets"
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/readapi"
+	"github.com/archonhq/archon/subscriptions"
 )
 
 // handlers is every operation of the document.
@@ -40,6 +42,7 @@ type writeHandlers struct {
 	*commands.Routing
 	*commands.Routes
 	*commands.Operations
+	*commands.Tickets
 }
 
 type readHandlers struct {
@@ -55,6 +58,7 @@ type readHandlers struct {
 	*readapi.Audit
 	*readapi.Transparency
 	*readapi.Operations
+	*readapi.Events
 	readapi.Me
 }
 
@@ -65,6 +69,10 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	key, err := privacy.FingerprintKey(ctx, n.secrets)
 	if err != nil {
 		return nil, fmt.Errorf("read the key of fingerprints: %w", err)
+	}
+	issued, err := tickets.New(key, n.cache.Client(), n.log, nil)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what it did
 	}
 	providers := n.providers()
 	handler, costs := providers.Handler, n.costReads()
@@ -79,6 +87,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Repricings: n.repricings(handler),
 				Budgets:    &commands.Budgets{Handler: handler, Reads: providers.Reads, Show: n.budgetReads().Show},
 				Operations: &commands.Operations{Handler: handler, Control: control{n}, Reads: providers.Reads},
+				Tickets:    &commands.Tickets{Log: n.store, Issuer: issued},
 			},
 			readHandlers{
 				Providers: n.providerReads(), Keys: &readapi.Keys{Database: readapi.Database{Pool: n.appPool}, Now: time.Now},
@@ -92,6 +101,7 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 				Operations:   &readapi.Operations{Overview: control{n}},
 				Budgets:      n.budgetReads(),
 				Transparency: &readapi.Transparency{Signer: n.signer, Exports: n.store},
+				Events:       &readapi.Events{Log: history{n.store, n.codec}},
 			},
 		},
 		Streams:  map[string]echo.HandlerFunc{"exportCosts": costs.ExportCosts},
@@ -105,6 +115,15 @@ func (n *node) newAPI(ctx context.Context) (*echo.Echo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("assemble the HTTP layer: %w", err)
 	}
+	sockets, err := subscriptions.New(subscriptions.Config{
+		Log: n.store, Verifier: n.verifier, Tickets: issued, Origins: n.cfg.AllowedOrigins, PerNode: int(n.cfg.MaxSockets), PerTenant: int(n.cfg.MaxTenantSockets),
+		Logger: n.log, Metrics: n.metrics,
+	})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what it did
+	}
+	sockets.Mount(e)
+	n.sockets.Store(sockets)
 	calls := &openai.Handler{Plane: n.plane, Verifier: n.verifier, Unauthenticated: n.plane.Metrics.Unauthenticated.Inc}
 	calls.Mount(e)
 	if n.issuer != nil {

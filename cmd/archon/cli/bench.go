@@ -62,13 +62,33 @@ func (p Process) benchCommand() *cobra.Command {
 	gateway.Flags().Float64Var(&callSeconds, "seconds", 0, "seconds of each of the rounds of each load (default 5)")
 	gateway.Flags().IntVar(&calls.Rounds, "rounds", 0, "rounds (default 5)")
 	gateway.Flags().IntVar(&calls.Streams, "streams", 0, "streams open at once (default 1000)")
+	var sockets bench.SocketsConfig
+	var socketSeconds float64
+	socketsCommand := flags(&cobra.Command{
+		Use: "sockets [--sockets N] [--rate R] [--seconds S]", Short: "Delivery of events to many sockets of a child Archon, beside that to one",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if sockets.Executable, err = os.Executable(); err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			sockets.Environ, sockets.Out, sockets.JSON = p.Environ, p.Stdout, asJSON
+			sockets.Duration = time.Duration(socketSeconds * float64(time.Second))
+			if err := bench.Sockets(cmd.Context(), sockets); err != nil {
+				return fmt.Errorf("bench: %w", err)
+			}
+			return nil
+		},
+	})
+	socketsCommand.Flags().IntVar(&sockets.Sockets, "sockets", 0, "sockets open at once (default 2000)")
+	socketsCommand.Flags().IntVar(&sockets.Rate, "rate", 0, "events a second (default 20)")
+	socketsCommand.Flags().Float64Var(&socketSeconds, "seconds", 0, "seconds (default 10)")
 	all := flags(&cobra.Command{Use: "all", Short: "All measurements", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, args []string) error {
 		if err := run(bench.Append, bench.Verify, bench.Export, bench.Project, rebuildAll, bench.Costs)(cmd, args); err != nil {
 			return err
 		}
 		return p.measureGateway(cmd.Context(), bench.GatewayConfig{}, asJSON)
 	}})
-	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, export, project, rebuild, costs, gateway, all)
+	return group("bench", "Measure this machine, with baselines in the same run", appends, verify, export, project, rebuild, costs, gateway, socketsCommand, all)
 }
 
 // measureGateway measures a child Archon of this same program.

@@ -239,7 +239,7 @@ func auditContract(shared func() *surface) {
 	It("writes nothing for a GET, not even for a new tenant", func() {
 		reader := s.token("never-seen", "ada", "admin")
 		for _, path := range []string{
-			providersPath, providersPath + "/health", providersPath + "/health/detail", providersPath + "/credential-schemas", auditPath, verifyPath, projectionsPath, jobsPath, mePath,
+			providersPath, providersPath + "/health", providersPath + "/health/detail", providersPath + "/credential-schemas", auditPath, verifyPath, projectionsPath, jobsPath, mePath, eventsPath,
 		} {
 			s.get(path, reader)
 		}

@@ -33,6 +33,7 @@ var _ = Describe("The contract", Ordered, ContinueOnFailure, Label("e2e"), func(
 	Describe("of providers", func() { providersContract(shared) })
 	Describe("that holds everywhere", func() { everywhereContract(shared) })
 	Describe("of the audit trail", func() { auditContract(shared) })
+	Describe("of events and streams", func() { eventsContract(shared) })
 	Describe("of API keys", func() { keysContract(shared) })
 	Describe("of prices", func() { pricesContract(shared) })
 	Describe("of costs", func() { costsContract(shared) })

@@ -18,16 +18,23 @@ const (
 )
 
 func (p Process) eventsCommand() *cobra.Command {
-	var tenant string
+	var tenant, server, token, streams, types string
 	after := int64(-1)
 	follow := true
 	tail := &cobra.Command{
-		Use: "tail [--tenant T] [--after N]", Short: "Print events as they are appended",
-		Long: "Prints events as NDJSON in the export format (docs/audit-format.md), from position N+1 on and then as they are appended,\nuntil it is interrupted. Without --after it begins with the next event. With several tenants there is no order between them.",
+		Use: "tail [--tenant T | --server URL --token T] [--after N]", Short: "Print events as they are appended",
+		Long: "Prints events as NDJSON in the export format (docs/audit-format.md), from position N+1 on and then as they are appended,\nuntil it is interrupted. Without --after it begins with the next event. With several tenants there is no order between them.\n\nIt reads the database, or, with --server, the events of the token's tenant through a running Archon; then it connects again\nwhere it left off, and --streams and --types choose what is printed.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("after") && after < 0 {
 				return usageError{errors.New("--after must be a position, 0 for the beginning")}
+			}
+			if server != "" || token != "" || streams != "" || types != "" {
+				if server == "" || token == "" || tenant != "" {
+					return usageError{errors.New("--server and --token go together, and without --tenant: the token names it; --streams and --types need them")}
+				}
+				f := follower{process: p, streams: streams, types: types, after: after}
+				return f.run(cmd.Context(), server, token, follow)
 			}
 			cfg, err := p.settings(true)
 			if err != nil {
@@ -41,6 +48,10 @@ func (p Process) eventsCommand() *cobra.Command {
 	}
 	tail.Flags().StringVar(&tenant, "tenant", "", "this tenant only")
 	tail.Flags().Int64Var(&after, "after", after, "begin after this position; 0 is the beginning")
+	tail.Flags().StringVar(&server, "server", "", "URL of a running Archon to follow through")
+	tail.Flags().StringVar(&token, "token", "", "token for --server; - reads it from standard input")
+	tail.Flags().StringVar(&streams, "streams", "", "with --server, streams by name or prefix: provider-*,key-*")
+	tail.Flags().StringVar(&types, "types", "", "with --server, types by name or prefix: provider.*")
 	tail.Flags().BoolVar(&follow, "follow", follow, "go on when the end is reached")
 	return group("events", "The events of the log", tail)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,6 +33,7 @@ import (
 	"github.com/archonhq/archon/projections"
 	"github.com/archonhq/archon/reactions"
 	"github.com/archonhq/archon/readapi"
+	"github.com/archonhq/archon/subscriptions"
 )
 
 // workerConns is the size of the worker's pool: projector workers, waiters, jobs and the prober.
@@ -57,6 +59,8 @@ type node struct {
 	store      *eventstore.Store
 	runner     *projections.Runner
 	signer     *transparency.Signer
+	// sockets is nil until the API is up, and on a node without that role.
+	sockets atomic.Pointer[subscriptions.Sockets]
 
 	// The data plane; plane is nil until openCalls.
 	directory   *plane.Directory
@@ -212,7 +216,7 @@ func (n *node) openLog(context.Context) (err error) {
 		return fmt.Errorf("set up the projections: %w", err)
 	}
 	n.store = eventstore.New(n.appPool, eventstore.Config{Log: n.log, Appended: func(tenant string, _ int64) {
-		n.runner.Wake(tenant)
+		n.wake(tenant)
 		n.bus.Publish(context.Background(), tenant)
 	}})
 	n.onClose(n.store.Close)
@@ -220,6 +224,14 @@ func (n *node) openLog(context.Context) (err error) {
 		Log: n.store, Secrets: n.secrets, Deployment: n.cfg.Deployment, Logger: n.log, Metrics: transparency.NewMetrics(n.metrics),
 	}
 	return nil
+}
+
+// wake tells everything that follows a tenant's log that it has grown, on this node or another one.
+func (n *node) wake(tenant string) {
+	n.runner.Wake(tenant)
+	if sockets := n.sockets.Load(); sockets != nil {
+		sockets.Wake(tenant)
+	}
 }
 
 // projectors is the one list of projections and reactions.

@@ -58,7 +58,7 @@ func (n *node) serve(ctx context.Context, roles []string, ready func(n *node, ad
 	n.log.InfoContext(ctx, "archon is draining", slog.Duration("within", n.cfg.ShutdownTimeout))
 	draining, cancel := n.drain(ctx)
 	defer cancel()
-	stopped := errors.Join(server.Shutdown(draining), finishCalls(draining), n.store.Close(draining))
+	stopped := errors.Join(n.closeSockets(draining), server.Shutdown(draining), finishCalls(draining), n.store.Close(draining))
 	stopBackground()
 	return errors.Join(stopped, parts.Wait(), failure(failed))
 }
@@ -88,6 +88,14 @@ func (n *node) startCalls(ctx context.Context, run func(string, func(context.Con
 	}
 }
 
+// closeSockets sends subscribers away; HTTP's own shutdown does not know of them.
+func (n *node) closeSockets(ctx context.Context) error {
+	if sockets := n.sockets.Load(); sockets != nil {
+		return sockets.Close(ctx) //nolint:wrapcheck // says what it did
+	}
+	return nil
+}
+
 // failure is why a context ended, unless it was asked to.
 func failure(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -100,7 +108,7 @@ func failure(ctx context.Context) error {
 // waiters project for themselves.
 func (n *node) startBackground(roles []string, run func(string, func(context.Context) error)) error {
 	run("wake-ups", func(ctx context.Context) error {
-		n.bus.Subscribe(ctx, n.runner.Wake)
+		n.bus.Subscribe(ctx, n.wake)
 		return nil
 	})
 	if slices.Contains(roles, serveProjector) {

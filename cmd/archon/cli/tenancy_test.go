@@ -80,6 +80,8 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			return []string{theirKey}
 		case strings.HasPrefix(template, budgetsPath+"/{department_id}"):
 			return []string{mark}
+		case strings.HasPrefix(template, streamsPath):
+			return []string{"provider-" + theirProvider, "key-" + theirKey}
 		}
 		return nil
 	}
@@ -129,6 +131,10 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 					Expect(s.get(filled(template, id), theirs).data()).To(HaveKeyWithValue("subject_id", id), at)
 					continue
 				}
+				if strings.HasPrefix(template, streamsPath) {
+					s.get(streamsPath+"/"+id, theirs)
+					continue
+				}
 				if strings.HasPrefix(template, keysPath) {
 					Expect(s.get(keysPath+"/"+id, theirs).data()).To(HaveKeyWithValue("status", "active"), at)
 					continue
@@ -151,6 +157,7 @@ var _ = Describe("Tenants", Ordered, ContinueOnFailure, Label("e2e"), func() {
 			rulesPath, fallbackPath, dashboardPath, breakdownPath + "/user", breakdownPath + "/department?from=2025-01-01", forecastPath, budgetsPath,
 			budgetsPath + "?as_of=2999-01-01T00:00:00Z",
 			auditPath + "/export", auditPath + "/checkpoint", auditPath + "/key", auditPath + "/proof/1", auditPath + "/consistency?from=1",
+			eventsPath, eventsPath + "?stream=*&type=*", eventsPath + "?stream=provider-" + theirProvider,
 			auditPath + "?q=" + mark, auditPath + "?actor=" + mark, auditPath + "?resource_id=" + theirProvider + "&outcome=succeeded",
 			providersPath + "?as_of=2999-01-01T00:00:00Z", departmentsPath, departmentsPath + "?as_of=2999-01-01T00:00:00Z", settingsPath, settingsPath + "?as_of=2999-01-01T00:00:00Z",
 		} {
