@@ -197,10 +197,11 @@ type flaky struct {
 
 func (f *flaky) Select(ctx context.Context, tenant string, selection eventstore.Selection) (eventstore.Selected, error) {
 	f.reads.Add(1)
-	if f.away.Load() {
+	selected, err := f.Store.Select(ctx, tenant, selection)
+	if f.away.Load() { // also where it went away while somebody read
 		return eventstore.Selected{}, errors.New("the database is away")
 	}
-	return f.Store.Select(ctx, tenant, selection) //nolint:wrapcheck // a test
+	return selected, err //nolint:wrapcheck // a test
 }
 
 var _ = Describe("A database that is away", func() {
