@@ -165,7 +165,7 @@ func (r *round) stopped(ctx context.Context, saw *checkpoint) (ending, error) {
 		return r.create(ctx)
 	case saw.newer:
 		r.why = fmt.Errorf("%w: a newer version of it serves, and this program is version %d of it", ErrHalted, r.projection.version)
-		return blocked, nil
+		return blocked, r.lookAtOthers(ctx)
 	case !serving(saw.status):
 		r.why = fmt.Errorf("%w: %s at position %d: %s", ErrHalted, saw.status, saw.errPosition, saw.err)
 		return halted, nil
@@ -197,9 +197,22 @@ func (r *round) create(ctx context.Context) (ending, error) {
 		return unfinished, nil // another node was faster
 	case other:
 		r.why = fmt.Errorf("%w: another version of it has been built for the tenant; version %d needs a rebuild", ErrHalted, p.version)
-		return blocked, nil
+		return blocked, r.lookAtOthers(ctx)
 	}
 	return idle, nil
+}
+
+// lookAtOthers notes how far another version of the projection is. Its rows are those that serve, so that who waits for a
+// position has what he waits for once they show it, whichever node has built them.
+func (r *round) lookAtOthers(ctx context.Context) error {
+	var position int64
+	err := r.pool.QueryRow(ctx, `select coalesce(max(position), 0) from projection_checkpoints
+		where tenant_id = $1 and projection = $2 and version <> $3 and status <> 'rebuilding'`, r.tenant, r.projection.name, r.projection.version).Scan(&position)
+	if err != nil {
+		return fmt.Errorf("look how far another version is: %w", err)
+	}
+	r.agenda.reached(r.entry, position)
+	return nil
 }
 
 // halt records why a projection can't go on behind a place, for everybody to see. Where only this node can't, the status

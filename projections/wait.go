@@ -10,7 +10,8 @@ import (
 const roundTimeout = 30 * time.Second
 
 // Wait returns once every one of the projections, all where none is named, shows the tenant's events up to position, so
-// that who wrote them reads them. Where nobody is projecting, it does so itself, also on a node where Run does not run.
+// that who wrote them reads them. Where nobody is projecting, it does so itself, also on a node where Run does not run. Where
+// another version of a projection serves the tenant, it is that one's rows that have to show them.
 // It fails with ErrLagging when ctx ends first, with ErrHalted at once where a projection has stopped for the tenant, and
 // with ErrUnknownProjection.
 func (r *Runner) Wait(ctx context.Context, tenant string, position int64, projections ...string) error {
