@@ -48,9 +48,7 @@ var _ = Describe("A rebuild whose process is killed", Label("e2e"), func() {
 		place := install()
 		node := place.start()
 		fill(place, "acme", 30_000)
-		head := fill(place, "beta", 30_000)
-		admin := place.token("beta", "ada", "admin")
-		Expect(place.must(http.MethodGet, "/api/v1/audit?limit=1", admin, nil, atLeast(head)).header).NotTo(HaveKey("X-Projection-Lag"))
+		fill(place, "beta", 30_000)
 		Eventually(func() string { stdout, _, _ := place.run("projections", "list"); return stdout }).WithTimeout(bound).Should(MatchRegexp(`(?m)^audit_index .* 60000 +60000 +0 `))
 		// The last one to leave would stop PostgreSQL, and this spec's connection with it.
 		stays := place.command("events", "tail", "--tenant", "nobody")
