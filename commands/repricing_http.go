@@ -9,6 +9,7 @@ import (
 	"github.com/archonhq/archon/domain"
 	"github.com/archonhq/archon/domain/costs"
 	"github.com/archonhq/archon/domain/prices"
+	"github.com/archonhq/archon/internal/httpx"
 )
 
 // Repricings holds the use cases of pricing calls again.
@@ -64,15 +65,15 @@ func (r *Repricings) RepriceCalls(ctx context.Context, request api.RepriceCallsR
 func repricingOf(sent *api.RepriceCalls, now time.Time) (costs.RepricingRequested, error) {
 	wanted := costs.RepricingRequested{Until: now}
 	details := map[string]any{}
-	from, _, ok := dayOrTime(sent.From)
+	from, _, ok := httpx.DayOrTime(sent.From)
 	if !ok {
-		details["from"] = errDayOrTime
+		details["from"] = httpx.NotDayOrTime
 	}
 	wanted.From = from
 	if sent.To != nil {
-		to, isDay, ok := dayOrTime(*sent.To)
+		to, isDay, ok := httpx.DayOrTime(*sent.To)
 		if !ok {
-			details["to"] = errDayOrTime
+			details["to"] = httpx.NotDayOrTime
 		}
 		if wanted.Until = to; isDay {
 			wanted.Until = to.AddDate(0, 0, 1)
@@ -88,14 +89,4 @@ func repricingOf(sent *api.RepriceCalls, now time.Time) (costs.RepricingRequeste
 		wanted.DryRun = *sent.DryRun
 	}
 	return wanted, domain.InvalidFields("Calls can't be priced again in this way.", details)
-}
-
-const errDayOrTime = "must be a day such as 2025-02-01, or a time in RFC 3339"
-
-func dayOrTime(text string) (at time.Time, isDay, ok bool) {
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day, true, true
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	return at.UTC(), false, err == nil
 }

@@ -42,6 +42,15 @@ func (s *Store) Head(ctx context.Context, tenant string) (Head, error) {
 	head := Head{Hash: Genesis(tenant)}
 	pipeline := &pgx.Batch{}
 	pipeline.Queue(setTenant, tenant)
+	queueHead(pipeline, tenant, &head)
+	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
+		return Head{}, fmt.Errorf("read the head: %w", Unavailable(err))
+	}
+	return head, nil
+}
+
+// queueHead reads the end of a tenant's chain into head, which stays as it is where the tenant has no events.
+func queueHead(pipeline *pgx.Batch, tenant string, head *Head) {
 	pipeline.Queue(`select position, hash, occurred_at from chain_heads where tenant_id = $1`, tenant).QueryRow(func(row pgx.Row) error {
 		var at time.Time
 		err := row.Scan(&head.Position, &head.Hash, &at)
@@ -49,12 +58,8 @@ func (s *Store) Head(ctx context.Context, tenant string) (Head, error) {
 			return nil
 		}
 		head.OccurredAt = at.UnixMicro()
-		return err //nolint:wrapcheck // wrapped below
+		return err //nolint:wrapcheck // wrapped by whoever sends the pipeline
 	})
-	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
-		return Head{}, fmt.Errorf("read the head: %w", Unavailable(err))
-	}
-	return head, nil
 }
 
 // Remembered is what the store keeps of a command that may be repeated.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/mod/sumdb/tlog"
@@ -120,15 +119,7 @@ func (s *Store) treeAndHead(ctx context.Context, tree *Tree) (Head, error) {
 	pipeline.Queue(`select coalesce(max(size), 0) from audit_trees where tenant_id = $1`, tree.Tenant).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&tree.Size) //nolint:wrapcheck // wrapped below
 	})
-	pipeline.Queue(`select position, hash, occurred_at from chain_heads where tenant_id = $1`, tree.Tenant).QueryRow(func(row pgx.Row) error {
-		var at time.Time
-		err := row.Scan(&head.Position, &head.Hash, &at)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		head.OccurredAt = at.UnixMicro()
-		return err //nolint:wrapcheck // wrapped below
-	})
+	queueHead(pipeline, tree.Tenant, &head)
 	if err := s.pool.SendBatch(ctx, pipeline).Close(); err != nil {
 		return Head{}, fmt.Errorf("read the size and the head: %w", Unavailable(err))
 	}

@@ -50,9 +50,9 @@ func spanOf(from, to *string, now time.Time) (span, error) {
 		found.until = endOfTime()
 	}
 	if to != nil {
-		at, isDay, ok := dayOrTime(*to)
+		at, isDay, ok := httpx.DayOrTime(*to)
 		if !ok {
-			bad["to"] = errDayOrTime
+			bad["to"] = httpx.NotDayOrTime
 		}
 		found = span{monthOf(at).from, at}
 		if isDay {
@@ -60,9 +60,9 @@ func spanOf(from, to *string, now time.Time) (span, error) {
 		}
 	}
 	if from != nil {
-		at, _, ok := dayOrTime(*from)
+		at, _, ok := httpx.DayOrTime(*from)
 		if !ok {
-			bad["from"] = errDayOrTime
+			bad["from"] = httpx.NotDayOrTime
 		}
 		found.from = at
 	}
@@ -73,16 +73,6 @@ func spanOf(from, to *string, now time.Time) (span, error) {
 		return span{}, httpx.InvalidParameters(bad)
 	}
 	return found, nil
-}
-
-const errDayOrTime = "must be a day such as 2025-02-01, or a time in RFC 3339"
-
-func dayOrTime(text string) (at time.Time, isDay, ok bool) {
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day, true, true
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	return at.UTC(), false, err == nil
 }
 
 // departmentsThen are the names of departments as of position $4, or of now where that is null. In it are few rows, which are

@@ -49,16 +49,7 @@ func Project(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	environment.Rounds, environment.Events, environment.PoolSize = config.Rounds, config.Events, projectConns
-	first := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(config.Events) * benchStep)
-	log := providerEvents(func(i int) time.Time { return first.Add(time.Duration(i) * benchStep) })
-	if err := scratch.FillEvery(ctx, benchTenant, config.Events, benchStep, log); err != nil {
-		return err
-	}
-	worker, err := scratch.Pool(ctx, RoleWorker, projectConns)
-	if err != nil {
-		return err
-	}
-	owner, err := scratch.Pool(ctx, RoleOwner, 1)
+	worker, owner, err := config.providersLog(ctx, scratch)
 	if err != nil {
 		return err
 	}
@@ -318,4 +309,18 @@ func (l *providerLog) next(i int) (string, domain.Event) {
 		sample.Latency.Add(float64(100 + (i*31+call*97)%2000))
 	}
 	return providers.HealthStream(id), sample
+}
+
+// providersLog fills the log that projections are measured with, up to now, and opens what they need.
+func (c Config) providersLog(ctx context.Context, scratch *Scratch) (worker, owner *pgxpool.Pool, err error) {
+	first := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(c.Events) * benchStep)
+	log := providerEvents(func(i int) time.Time { return first.Add(time.Duration(i) * benchStep) })
+	if err := scratch.FillEvery(ctx, benchTenant, c.Events, benchStep, log); err != nil {
+		return nil, nil, err
+	}
+	if worker, err = scratch.Pool(ctx, RoleWorker, projectConns); err != nil {
+		return nil, nil, err
+	}
+	owner, err = scratch.Pool(ctx, RoleOwner, 1)
+	return worker, owner, err
 }

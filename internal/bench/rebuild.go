@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
@@ -30,16 +29,7 @@ func Rebuild(ctx context.Context, config Config, projectors []projections.Projec
 		return err
 	}
 	environment.Rounds, environment.Events, environment.PoolSize = config.Rounds, config.Events, projectConns
-	first := time.Now().UTC().Truncate(time.Second).Add(-time.Duration(config.Events) * benchStep)
-	log := providerEvents(func(i int) time.Time { return first.Add(time.Duration(i) * benchStep) })
-	if err := scratch.FillEvery(ctx, benchTenant, config.Events, benchStep, log); err != nil {
-		return err
-	}
-	worker, err := scratch.Pool(ctx, RoleWorker, projectConns)
-	if err != nil {
-		return err
-	}
-	owner, err := scratch.Pool(ctx, RoleOwner, 1)
+	worker, owner, err := config.providersLog(ctx, scratch)
 	if err != nil {
 		return err
 	}
